@@ -1,0 +1,91 @@
+from rustyclaw.config import (
+    Config as Config,
+    Secret as Secret,
+    load_config as load_config,
+)
+from rustyclaw.errors import (
+    Ask as Ask,
+    Busy as Busy,
+    ChannelError as ChannelError,
+    ConfigError as ConfigError,
+    MethodError as MethodError,
+    PluginError as PluginError,
+    ProviderError as ProviderError,
+    RustyclawError as RustyclawError,
+    SessionError as SessionError,
+    StorageError as StorageError,
+    ToolError as ToolError,
+    Veto as Veto,
+)
+from rustyclaw.gateway import (
+    Gateway as Gateway,
+)
+from rustyclaw.interfaces import (
+    PluginConfig as PluginConfig,
+)
+from rustyclaw.interfaces.channel import (
+    Capabilities as Capabilities,
+    Channel as Channel,
+    ChannelConfig as ChannelConfig,
+    Inbox as Inbox,
+    Route as Route,
+    WebRequest as WebRequest,
+    WebResponse as WebResponse,
+)
+from rustyclaw.interfaces.compactor import (
+    Compactor as Compactor,
+    Summarize as Summarize,
+)
+from rustyclaw.interfaces.provider import (
+    Provider as Provider,
+    TranscriptPolicy as TranscriptPolicy,
+)
+from rustyclaw.interfaces.tool import (
+    Effect as Effect,
+    Tool as Tool,
+    ToolContext as ToolContext,
+    Toolset as Toolset,
+    tool as tool,
+)
+from rustyclaw.markers import (
+    hookimpl as hookimpl,
+)
+from rustyclaw.messages import (
+    Audio as Audio,
+    Compacted as Compacted,
+    CompactionRequest as CompactionRequest,
+    CompactionResult as CompactionResult,
+    File as File,
+    Finished as Finished,
+    HookContext as HookContext,
+    Image as Image,
+    Inbound as Inbound,
+    Message as Message,
+    ModelInfo as ModelInfo,
+    ModelRequest as ModelRequest,
+    ModelResponse as ModelResponse,
+    Outbound as Outbound,
+    Prompt as Prompt,
+    RunEnded as RunEnded,
+    RunError as RunError,
+    RunEvent as RunEvent,
+    RunResult as RunResult,
+    RunStarted as RunStarted,
+    Sender as Sender,
+    Sent as Sent,
+    StreamEvent as StreamEvent,
+    Target as Target,
+    Text as Text,
+    TextDelta as TextDelta,
+    Thinking as Thinking,
+    ThinkingDelta as ThinkingDelta,
+    ToolCall as ToolCall,
+    ToolCallDelta as ToolCallDelta,
+    ToolEnded as ToolEnded,
+    ToolResult as ToolResult,
+    ToolSchema as ToolSchema,
+    ToolStarted as ToolStarted,
+    Usage as Usage,
+)
+
+__version__: str

@@ -1,0 +1,185 @@
+"""Every exception that rustyclaw raises, as one tree.
+
+::
+
+    RustyclawError
+    ├── ConfigError               a config value is wrong; says key, file and line
+    ├── PluginError               something is wrong with one plugin
+    │   ├── PluginNotFound        not installed; says what to `pip install`
+    │   ├── PluginLoadError       import, construction or its config failed
+    │   ├── PluginConflict        two dists offer the same name
+    │   └── HookImplError         a hook implementation does not fit its spec
+    ├── ToolError                 a tool failed; the model reads the message
+    ├── ProviderError             a model call failed; `kind` says how
+    ├── ChannelError              a platform refused or is out of reach
+    ├── SessionError              a session is unknown, locked or unreadable
+    ├── StorageError              the disk refused; nothing was accepted
+    ├── MethodError               a gateway method was called wrongly
+    └── Busy                      a bounded queue is full, or the gateway drains
+
+    Veto                          a guard forbids an action (control flow)
+    Ask                           a guard wants an operator's word (control flow)
+
+Messages are lowercase, put names in quotes, and end with the remedy.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+
+class RustyclawError(Exception):
+    """Base of all errors; its text is fit to show to a person."""
+
+
+class ConfigError(RustyclawError):
+    """A configuration value cannot be used."""
+
+
+class PluginError(RustyclawError):
+    """Something is wrong with one plugin.
+
+    :param message: What happened and what to do about it.
+    :param plugin: Entry-point name of the plugin.
+    """
+
+    def __init__(self, message: str, *, plugin: str) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+
+
+class PluginNotFound(PluginError):
+    """The plugin is not installed.
+
+    :param kind: ``provider``, ``channel``, ``tool``, ``hook`` ...
+    """
+
+    def __init__(self, kind: str, plugin: str) -> None:
+        dist = f"rustyclaw-{plugin.replace('_', '-')}"
+        super().__init__(
+            f"{kind} {plugin!r} is not installed; try `pip install {dist}`",
+            plugin=plugin,
+        )
+
+
+class PluginLoadError(PluginError):
+    """The plugin could not be imported, constructed or configured."""
+
+
+class PluginConflict(PluginError):
+    """Two distributions offer the same name; neither is loaded."""
+
+
+class HookImplError(PluginError):
+    """A hook implementation does not fit its specification."""
+
+
+class ToolError(RustyclawError):
+    """A tool failed in a way that the model should read and react to."""
+
+
+ProviderErrorKind = Literal[
+    "rate_limit",
+    "overloaded",
+    "auth",
+    "auth_permanent",
+    "billing",
+    "context_overflow",
+    "timeout",
+    "format",
+    "model_not_found",
+    "unknown",
+]
+
+_RETRYABLE: frozenset[str] = frozenset({"rate_limit", "overloaded", "timeout"})
+
+
+class ProviderError(RustyclawError):
+    """A model call failed.
+
+    :param kind: The class of the failure; decides on retry and failover.
+    :param provider: Entry-point name of the provider.
+    :param status: HTTP status, when there was one.
+    :param retry_after: Seconds the vendor asked us to wait.
+    :param observed_tokens: Size of the prompt, if an overflow answer named it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: ProviderErrorKind = "unknown",
+        provider: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+        observed_tokens: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind: ProviderErrorKind = kind
+        self.provider = provider
+        self.status = status
+        self.retry_after = retry_after
+        self.observed_tokens = observed_tokens
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        return self.kind in _RETRYABLE
+
+
+class ChannelError(RustyclawError):
+    """A platform refused a message, or cannot be reached.
+
+    :param permanent: Sending the same message again cannot succeed.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class SessionError(RustyclawError):
+    """A session is unknown, locked by another process, or unreadable."""
+
+
+class StorageError(RustyclawError):
+    """The disk refused a write; what was offered has not been accepted."""
+
+
+class MethodError(RustyclawError):
+    """A gateway method is unknown, or its parameters are wrong.
+
+    :param code: The protocol's error code, such as ``INVALID_REQUEST``.
+    """
+
+    def __init__(self, message: str, *, code: str = "INVALID_REQUEST") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Busy(RustyclawError):
+    """A bounded queue is full, or the gateway is draining; try again later."""
+
+
+class Veto(Exception):
+    """Raised by a guard: the action must not happen.
+
+    :param reason: Shown to the model or the sender, and kept in the log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Ask(Exception):
+    """Raised by a guard: an operator must say yes before the action happens.
+
+    :param reason: Shown to the operator beside the exact action.
+    :param value: Filled by the dispatcher: the action as all guards left it.
+    """
+
+    def __init__(self, reason: str, value: object = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.value = value

@@ -1,0 +1,90 @@
+"""The Provider interface: a language model, as one async stream.
+
+A whole provider::
+
+    class EchoProvider(Provider):
+        default_model = "echo"
+
+        async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
+            yield TextDelta(text=request.messages[-1].text)
+            yield Finished(usage=Usage(input_tokens=1, output_tokens=1))
+
+Its entry-point name is the prefix of its models: ``echo/echo``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel
+
+from rustyclaw.interfaces import PluginConfig
+from rustyclaw.messages import ModelInfo, ModelRequest, StreamEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptPolicy:
+    """What a vendor demands of a conversation; the core repairs it accordingly.
+
+    :param tool_call_ids: ``keep``, ``strict`` (letters and digits, at most 40) or
+        ``strict9`` (exactly nine).
+    :param synthesize_results: Give a call without a result an error result;
+        otherwise the call is dropped.
+    :param merge_roles: Join neighbouring messages of the same role.
+    :param start_with_user: Put a short user message before an assistant's.
+    :param keep_thinking: Replay thinking blocks.
+    :param trim_last_assistant: Strip white space at the end of a final
+        assistant text.
+    """
+
+    tool_call_ids: Literal["keep", "strict", "strict9"] = "keep"
+    synthesize_results: bool = True
+    merge_roles: bool = True
+    start_with_user: bool = True
+    keep_thinking: bool = True
+    trim_last_assistant: bool = True
+
+
+class Provider(ABC):
+    """A vendor of models.
+
+    :cvar default_model: Used when the config names only the provider.
+    :cvar transcript_policy: How conversations must look.
+    """
+
+    Config: ClassVar[type[BaseModel]] = PluginConfig
+    default_model: ClassVar[str]
+    transcript_policy: ClassVar[TranscriptPolicy] = TranscriptPolicy()
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = self.Config() if config is None else config
+
+    async def __aenter__(self) -> Self:
+        """Open connections; called once, when the gateway first needs it."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close connections."""
+
+    @abstractmethod
+    def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
+        """Call the model; an async generator. REQUIRED.
+
+        The last event is `Finished`; a stream that ends without it counts as cut
+        off. Closing the generator must close the connection.
+
+        :raises ProviderError: Classified by its ``kind``.
+        """
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """Return the models on offer; by default the default model alone."""
+        return (ModelInfo(id=self.default_model),)
