@@ -17,12 +17,8 @@ from rustyclaw.errors import (
     ToolError as ToolError,
     Veto as Veto,
 )
-from rustyclaw.gateway import (
-    Gateway as Gateway,
-)
-from rustyclaw.interfaces import (
-    PluginConfig as PluginConfig,
-)
+from rustyclaw.gateway import Gateway as Gateway
+from rustyclaw.interfaces import PluginConfig as PluginConfig
 from rustyclaw.interfaces.channel import (
     Capabilities as Capabilities,
     Channel as Channel,
@@ -47,9 +43,7 @@ from rustyclaw.interfaces.tool import (
     Toolset as Toolset,
     tool as tool,
 )
-from rustyclaw.markers import (
-    hookimpl as hookimpl,
-)
+from rustyclaw.markers import hookimpl as hookimpl
 from rustyclaw.messages import (
     Audio as Audio,
     Compacted as Compacted,

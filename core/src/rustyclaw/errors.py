@@ -2,16 +2,16 @@
 
 ::
 
-    RustyclawError
+    RustyclawError                text is lowercase, names in quotes, then the remedy
     ├── ConfigError               a config value is wrong; says key, file and line
-    ├── PluginError               something is wrong with one plugin
+    ├── PluginError               something is wrong with one `plugin`
     │   ├── PluginNotFound        not installed; says what to `pip install`
     │   ├── PluginLoadError       import, construction or its config failed
-    │   ├── PluginConflict        two dists offer the same name
+    │   ├── PluginConflict        two plugins offer the same name
     │   └── HookImplError         a hook implementation does not fit its spec
     ├── ToolError                 a tool failed; the model reads the message
     ├── ProviderError             a model call failed; `kind` says how
-    ├── ChannelError              a platform refused or is out of reach
+    ├── ChannelError              a platform refused, for good if `permanent`
     ├── SessionError              a session is unknown, locked or unreadable
     ├── StorageError              the disk refused; nothing was accepted
     ├── MethodError               a gateway method was called wrongly
@@ -19,8 +19,6 @@
 
     Veto                          a guard forbids an action (control flow)
     Ask                           a guard wants an operator's word (control flow)
-
-Messages are lowercase, put names in quotes, and end with the remedy.
 """
 
 from __future__ import annotations
@@ -37,11 +35,7 @@ class ConfigError(RustyclawError):
 
 
 class PluginError(RustyclawError):
-    """Something is wrong with one plugin.
-
-    :param message: What happened and what to do about it.
-    :param plugin: Entry-point name of the plugin.
-    """
+    """Something is wrong with one plugin, named by its entry point."""
 
     def __init__(self, message: str, *, plugin: str) -> None:
         super().__init__(message)
@@ -49,10 +43,7 @@ class PluginError(RustyclawError):
 
 
 class PluginNotFound(PluginError):
-    """The plugin is not installed.
-
-    :param kind: ``provider``, ``channel``, ``tool``, ``hook`` ...
-    """
+    """The plugin is not installed; ``kind`` is ``provider``, ``channel`` ..."""
 
     def __init__(self, kind: str, plugin: str) -> None:
         dist = f"rustyclaw-{plugin.replace('_', '-')}"
@@ -67,7 +58,7 @@ class PluginLoadError(PluginError):
 
 
 class PluginConflict(PluginError):
-    """Two distributions offer the same name; neither is loaded."""
+    """Two plugins offer the same name."""
 
 
 class HookImplError(PluginError):
@@ -79,19 +70,9 @@ class ToolError(RustyclawError):
 
 
 ProviderErrorKind = Literal[
-    "rate_limit",
-    "overloaded",
-    "auth",
-    "auth_permanent",
-    "billing",
-    "context_overflow",
-    "timeout",
-    "format",
-    "model_not_found",
-    "unknown",
-]
-
-_RETRYABLE: frozenset[str] = frozenset({"rate_limit", "overloaded", "timeout"})
+    "rate_limit", "overloaded", "auth", "auth_permanent", "billing",
+    "context_overflow", "timeout", "format", "model_not_found", "unknown",
+]  # fmt: skip
 
 
 class ProviderError(RustyclawError):
@@ -124,14 +105,11 @@ class ProviderError(RustyclawError):
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed a little later."""
-        return self.kind in _RETRYABLE
+        return self.kind in ("rate_limit", "overloaded", "timeout")
 
 
 class ChannelError(RustyclawError):
-    """A platform refused a message, or cannot be reached.
-
-    :param permanent: Sending the same message again cannot succeed.
-    """
+    """A platform refused a message, or cannot be reached."""
 
     def __init__(self, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
@@ -147,10 +125,7 @@ class StorageError(RustyclawError):
 
 
 class MethodError(RustyclawError):
-    """A gateway method is unknown, or its parameters are wrong.
-
-    :param code: The protocol's error code, such as ``INVALID_REQUEST``.
-    """
+    """A gateway method is unknown or was called wrongly; ``code`` as on the wire."""
 
     def __init__(self, message: str, *, code: str = "INVALID_REQUEST") -> None:
         super().__init__(message)
@@ -162,10 +137,7 @@ class Busy(RustyclawError):
 
 
 class Veto(Exception):
-    """Raised by a guard: the action must not happen.
-
-    :param reason: Shown to the model or the sender, and kept in the log.
-    """
+    """Raised by a guard: the action must not happen, for this ``reason``."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -175,7 +147,6 @@ class Veto(Exception):
 class Ask(Exception):
     """Raised by a guard: an operator must say yes before the action happens.
 
-    :param reason: Shown to the operator beside the exact action.
     :param value: Filled by the dispatcher: the action as all guards left it.
     """
 

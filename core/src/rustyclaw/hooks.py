@@ -201,10 +201,7 @@ class Hooks:
     # --- Calls ----------------------------------------------------------------
 
     async def notify(
-        self,
-        spec: Callable[P, Awaitable[None]],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Call an observing hook; returns when all implementations have ended."""
         impls = self._impls.get(spec.__name__, ())
@@ -224,10 +221,7 @@ class Hooks:
                     group.start_soon(self._guarded, impl, kwargs)
 
     async def apply(
-        self,
-        spec: Callable[P, Awaitable[T | None]],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, spec: Callable[P, Awaitable[T | None]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call a transforming hook or a guard; return the subject as they left it.
 

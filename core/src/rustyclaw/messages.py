@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
 ChatType = Literal["dm", "group", "channel", "thread"]
 Role = Literal["user", "assistant", "tool"]
 StopReason = Literal["stop", "length", "tool_calls", "refusal", "error"]
-
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 # --- What a message is made of ------------------------------------------------
 
@@ -70,7 +67,7 @@ class ToolCall:
 
     id: str
     name: str
-    arguments: Mapping[str, Any] = _EMPTY
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +81,14 @@ class ToolResult:
     text: str = ""
     is_error: bool = False
     media: tuple[Image | Audio | File, ...] = ()
-    details: Mapping[str, Any] = _EMPTY
+    details: Mapping[str, Any] = field(default_factory=dict)
     call_id: str = ""
     name: str = ""
 
     @classmethod
     def error(cls, text: str, **details: Any) -> ToolResult:
         """Return a failed result."""
-        return cls(text=text, is_error=True, details=details or _EMPTY)
+        return cls(text=text, is_error=True, details=details)
 
 
 Media = Image | Audio | File
@@ -194,7 +191,7 @@ class Inbound:
     mentioned: bool = False
     reply_to: str | None = None
     timestamp: float = 0.0
-    facts: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -247,7 +244,7 @@ class ModelRequest:
     max_tokens: int = 4096
     temperature: float | None = None
     thinking: str = "off"
-    extra: Mapping[str, Any] = _EMPTY
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

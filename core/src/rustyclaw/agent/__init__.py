@@ -1,0 +1,1 @@
+"""The mind: one turn of provider and tools, with the hooks in between."""

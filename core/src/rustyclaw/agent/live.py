@@ -1,0 +1,98 @@
+"""A session in use: its index row, its transcript and its conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rustyclaw.agent.context import Conversation
+from rustyclaw.messages import ToolCall, ToolResult
+from rustyclaw.sessions.entries import Entry
+
+if TYPE_CHECKING:
+    from rustyclaw.interfaces.provider import TranscriptPolicy
+    from rustyclaw.sessions.store import SessionInfo, SessionStore
+    from rustyclaw.sessions.transcript import Transcript
+
+
+@dataclass(slots=True)
+class LiveSession:
+    """What is kept in memory of a session, so that a turn need not read its file.
+
+    The file stays the truth: `reload` reads it again if anybody changed it.
+
+    :ivar sources: Inbox ids of the user messages in the transcript.
+    :ivar answers: Inbox id -> the entry that answered it.
+    """
+
+    store: SessionStore
+    info: SessionInfo
+    transcript: Transcript
+    sources: set[str] = field(default_factory=set)
+    answers: dict[str, Entry] = field(default_factory=dict)
+    policy: TranscriptPolicy | None = None
+    conversation: Conversation | None = None
+
+    @classmethod
+    async def open(cls, store: SessionStore, key: str) -> LiveSession:
+        """Load a session; create it if it is new."""
+        info = await store.get_or_create(key)
+        session = cls(store, info, await store.transcript(info))
+        session._index(session.transcript.entries)
+        return session
+
+    async def reload(self) -> None:
+        """Read index row and, if it has changed, transcript again."""
+        info = await self.store.get_or_create(self.info.key)
+        moved = info.session_id != self.info.session_id
+        self.info = info
+        if moved or await self.transcript.changed_on_disk():
+            self.transcript = await self.store.transcript(info)
+            self.sources, self.answers, self.conversation = set(), {}, None
+            self._index(self.transcript.entries)
+
+    def talk(self, policy: TranscriptPolicy) -> Conversation:
+        """Return the conversation in the form that a provider wants."""
+        if self.conversation is None or self.policy != policy:
+            self.policy = policy
+            self.conversation = Conversation(self.transcript.entries, policy)
+        return self.conversation
+
+    def rebuild(self) -> None:
+        """Forget the conversation, after entries were changed or compacted."""
+        self.conversation = None
+        if self.policy is not None:
+            self.talk(self.policy)
+
+    async def append(self, *entries: Entry, sync: bool = False) -> None:
+        """Write entries to the transcript and add them to the conversation.
+
+        :raises StorageError: The disk refused; nothing was added.
+        """
+        await self.transcript.append_many(entries, sync=sync)
+        self._index(entries)
+        if self.conversation is not None:
+            for entry in entries:
+                if entry.message is not None:
+                    self.conversation.add(entry.message)
+
+    def unanswered_calls(self) -> list[ToolCall]:
+        """Return the tool calls at the end of the transcript that have no result."""
+        answered = set()
+        for entry in reversed(self.transcript.entries):
+            if entry.message is None:
+                continue
+            if entry.message.role != "tool":
+                calls = entry.message.tool_calls
+                return [call for call in calls if call.id not in answered]
+            answered |= {
+                b.call_id for b in entry.message.content if isinstance(b, ToolResult)
+            }
+        return []
+
+    def _index(self, entries: tuple[Entry, ...] | list[Entry]) -> None:
+        for entry in entries:
+            if entry.source:
+                self.sources.add(entry.source)
+            for source in entry.answers:
+                self.answers[source] = entry

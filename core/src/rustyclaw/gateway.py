@@ -1,0 +1,459 @@
+"""Puts the parts together: one lifespan, one task group, registries, a drain.
+
+::
+
+    async with Gateway() as gateway:
+        async for event in gateway.run("hello"):
+            print(event)
+
+Several gateways may live in one process; they share nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+)
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from rustyclaw import hookspecs
+from rustyclaw.agent.models import Models
+from rustyclaw.agent.turn import Mind
+from rustyclaw.approvals import Approvals, Operator
+from rustyclaw.commands import ChatCommands
+from rustyclaw.config import Config, load_config
+from rustyclaw.config.load import parse_config
+from rustyclaw.config.source import Source, home_dir
+from rustyclaw.delivery import Delivery
+from rustyclaw.discovery import Catalog, discover
+from rustyclaw.errors import Busy, MethodError, PluginError, SessionError
+from rustyclaw.hooks import HookFault, Hooks, trace_call
+from rustyclaw.interfaces.channel import Channel, Route
+from rustyclaw.interfaces.tool import Tool, Toolset
+from rustyclaw.lanes import Job, Lanes
+from rustyclaw.loading import Loader
+from rustyclaw.messages import Inbound, Message, RunEnded, RunEvent
+from rustyclaw.registry import Method, Registry
+from rustyclaw.routing import session_for
+from rustyclaw.sessions.journal import Reply
+from rustyclaw.sessions.key import resolve
+from rustyclaw.sessions.locks import SessionLock
+from rustyclaw.state import State
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from rustyclaw.messages import Media
+
+logger = logging.getLogger(__name__)
+
+_EVENT_BUFFER = 256
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayEvent:
+    """An event of any run, for those who watch the whole gateway."""
+
+    session_key: str
+    run_id: str
+    event: RunEvent
+
+
+@dataclass(slots=True, kw_only=True)
+class ChannelStatus:
+    """How a channel is doing; times in seconds since the epoch."""
+
+    state: str = "starting"
+    error: str = ""
+    last_message: float | None = None
+
+
+class Gateway:
+    """The assistant: use it as an async context.
+
+    :param config: A loaded config, or its content as a mapping; by default the
+        config file of ``home``.
+    :param home: The state folder; by default ``RUSTYCLAW_HOME`` or ``~/.rustyclaw``.
+    :param channels: Start channels and answer what the inbox holds. Only one
+        gateway at a time may do so for a home.
+    :param plugins: Further plugins as ``{"tools.x": object}``.
+    :param discover: Look at installed plugins at all.
+    :param approver: An operator to ask when a guard wants a person's word.
+    """
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        home: Path | None = None,
+        channels: bool = True,
+        plugins: Mapping[str, object] | None = None,
+        discover: bool = True,
+        approver: Operator | None = None,
+    ) -> None:
+        if config is None:
+            config = load_config(home=home)
+        elif not isinstance(config, Config):
+            folder = home or home_dir(os.environ)
+            source = Source(path=folder / "config.yaml", home=folder, env=os.environ)
+            config = parse_config(json.dumps(config), source)
+        self.config = config
+        self.home = home or config.home
+        self.serving = channels
+        self._discover = discover
+        self._extra = plugins or {}
+        self.tools = Registry[Tool]("tool", lambda tool: tool.name)
+        self.methods = Registry[Method]("method", lambda method: method.name)
+        self.routes = Registry[Route]("route", lambda r: f"{r.method.upper()} {r.path}")
+        self.approvals = Approvals()
+        if approver is not None:
+            self.approvals.attach(approver)
+        self.channels: dict[str, ChannelStatus] = {}
+        self.started_at = time()
+        self._deliveries: dict[str, Delivery] = {}
+        self._subscribers: list[MemoryObjectSendStream[GatewayEvent]] = []
+        self._draining = False
+        self._stack = AsyncExitStack()
+        self._group: anyio.abc.TaskGroup
+
+    # --- The lifespan ---------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseExceptionGroup as group:  # the task group wraps even one error
+            raise _innermost(group) from None
+        return self
+
+    async def _start(self) -> None:
+        async with AsyncExitStack() as stack:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.serving:
+                await stack.enter_async_context(self._only_one())
+            self.state = await stack.enter_async_context(State(self.home, self.config))
+            self._group = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(self._group.cancel_scope.cancel)
+            await anyio.to_thread.run_sync(self._load)
+            self._models = Models(self.config, self.loader, self.spawn)
+            mind = Mind(
+                config=self.config,
+                home=self.home,
+                hooks=self.hooks,
+                tools=self.tools,
+                approvals=self.approvals,
+                models=self._models,
+                loader=self.loader,
+            )
+            self._lanes = Lanes(
+                mind,
+                self.state,
+                spawn=self.spawn,
+                publish=self._publish,
+                wake_channel=self._wake_channel,
+                command=self.command,
+            )
+            self._commands = ChatCommands(self)
+            await self.hooks.notify(hookspecs.gateway_start, gateway=self)
+            if self.serving:
+                await self._open_channels()
+            self._stack = stack.pop_all()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await self.stop("error" if exc_info[0] else "closed")
+        finally:
+            await self._stack.aclose()
+
+    async def stop(self, reason: str) -> None:
+        """Take no more work, let runs finish, and tell the hooks. Safe to repeat."""
+        if self._draining:
+            return
+        self._draining = True
+        budget = self.config.gateway.drain_seconds
+        with anyio.move_on_after(budget) as deadline:
+            await self._lanes.drained()
+            for delivery in self._deliveries.values():
+                await delivery.drained()
+        if deadline.cancelled_caught:
+            logger.warning(
+                "not all work ended within %g s; it is resumed later", budget
+            )
+        await self._lanes.end_all()
+        await self.hooks.notify(hookspecs.gateway_stop, gateway=self, reason=reason)
+        self._models.closing.set()
+
+    async def serve(self) -> None:
+        """Run until SIGINT or SIGTERM; a second signal does not wait for runs."""
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                break
+            async with anyio.create_task_group() as group:
+
+                async def insist() -> None:
+                    async for _ in signals:
+                        self._group.cancel_scope.cancel()
+                        group.cancel_scope.cancel()
+
+                group.start_soon(insist)
+                await self.stop("signal")
+                group.cancel_scope.cancel()
+
+    def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Start a background task that ends with the gateway; its error is logged."""
+
+        async def guarded() -> None:
+            try:
+                await function(*args)
+            except Exception:
+                logger.exception("background task %r failed", function)
+
+        self._group.start_soon(guarded)
+
+    def redact(self, value: object) -> object:
+        """Return a JSON-like value without secrets."""
+        return self.config.redactor.scrub_value(value)
+
+    @asynccontextmanager
+    async def _only_one(self) -> AsyncIterator[None]:
+        """Hold the home, so that no second gateway answers the same messages."""
+        lock = SessionLock(self.home / "gateway", timeout_seconds=0.5)
+        try:
+            await lock.__aenter__()
+        except SessionError as exc:
+            raise SessionError(
+                f"another gateway serves {str(self.home)!r} already; stop it, or give "
+                "this one a RUSTYCLAW_HOME of its own"
+            ) from exc
+        try:
+            yield
+        finally:
+            await lock.__aexit__()
+
+    # --- Plugins ----------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Import the enabled tools and hooks; only required ones may not fail."""
+        catalog = discover() if self._discover else Catalog([])
+        self.loader = Loader(self.config, catalog, self._extra)
+        policy = self.config.plugins
+        self.hooks = Hooks(
+            order=policy.order,
+            budget_seconds=policy.budget_seconds,
+            fail_open=frozenset(n for n, v in policy.on_error.items() if v == "open"),
+            on_fault=self._on_fault,
+        )
+        if os.environ.get("RUSTYCLAW_TRACE_HOOKS") == "1":
+            self.hooks.monitor(trace_call)
+        hooks = {}
+        for name in self.loader.enabled("hooks"):
+            if plugin := self._try(self.loader.create, "hooks", name, object):
+                hooks[name] = plugin
+        for name, refused in self.hooks.register(hooks).items():
+            self.loader.fail("hooks", name, refused)
+            logger.error("%s", refused)
+        for name in self.loader.enabled("tools"):
+            brought = self._try(self.loader.create, "tools", name, (Tool, Toolset))
+            tools = brought.tools() if isinstance(brought, Toolset) else [brought]
+            for tool in tools if brought else ():
+                try:
+                    self.tools.add(tool, owner=name)
+                except PluginError as exc:
+                    self.loader.fail("tools", name, exc)
+                    logger.error("%s", exc)
+        self.loader.require(policy.required)
+
+    def _try(self, create: Callable[..., Any], kind: str, name: str, base: Any) -> Any:
+        try:
+            return create(kind, name, base)
+        except PluginError as exc:
+            logger.error("%s", exc)
+            return None
+
+    def _on_fault(self, fault: HookFault) -> None:
+        if self.hooks.fault_counts[fault.plugin] <= 100:  # a flood is one fact
+            self.spawn(self.state.record_fault, fault)
+
+    # --- Channels -----------------------------------------------------------------------
+
+    async def _open_channels(self) -> None:
+        await self.state.journal.prune()
+        for name in self.loader.enabled("channels"):
+            self.channels[name] = ChannelStatus()
+            try:
+                channel = await anyio.to_thread.run_sync(
+                    self.loader.create, "channels", name, Channel
+                )
+                for route in channel.routes():
+                    self.routes.add(route, owner=name)
+            except PluginError as exc:
+                logger.error("%s", exc)
+                self.channels[name] = ChannelStatus(state="failed", error=str(exc))
+                continue
+            self._deliveries[name] = Delivery(
+                name, channel, self.state.journal, self.hooks, self.approvals
+            )
+            self.spawn(self._keep_channel, name, channel)
+        for session in await self.state.journal.open_sessions():
+            self._lanes.wake(session)
+
+    async def _keep_channel(self, name: str, channel: Channel) -> None:
+        """Run a channel; when it breaks, again after a growing pause."""
+        status, pause = self.channels[name], 1.0
+        while not self._draining:
+            try:
+                async with channel, anyio.create_task_group() as group:
+                    group.start_soon(self._deliveries[name].run)
+                    status.state, status.error = "connected", ""
+                    await channel.run(self)
+                    status.state = "ended"
+                    await anyio.sleep_forever()  # it may still send
+            except Exception as exc:
+                problem = _innermost(exc)
+                status.state, status.error = "failed", f"{problem}"
+                logger.error(
+                    "channel %r failed: %s; again in %g s", name, problem, pause
+                )
+            await anyio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def accept(self, message: Inbound) -> bool:
+        """Make an inbound message durable and see to its answer.
+
+        :returns: ``False`` if it was accepted before.
+        :raises StorageError: It was not accepted.
+        :raises Busy: The gateway drains, or too many messages wait.
+        """
+        if self._draining:
+            raise Busy("the gateway is stopping; try again later")
+        key, channel = str(session_for(self.config, message)), message.target.channel
+        if status := self.channels.get(channel):
+            status.last_message = time()
+        answer: str | None = None
+        if delivery := self._deliveries.get(channel):
+            policy = delivery.channel.config
+            decision = await self.state.access.decide(message, policy)
+            if decision.verdict != "serve" and not decision.reply:
+                logger.info("message %s: %s", message.source, decision.verdict)
+                return True
+            answer = decision.reply or None
+        if answer is None and message.text.strip() == "/stop":  # it must not queue
+            answer = await self.command("/stop", key)
+        reply = answer and Reply.to(message, key, answer, f"{message.source}:reply")
+        is_new = await self.state.journal.accept(message, key, reply or None)
+        if reply:
+            self._wake_channel(channel)
+        elif is_new:
+            self._lanes.wake(key)
+        return is_new
+
+    def _wake_channel(self, name: str) -> None:
+        if delivery := self._deliveries.get(name):
+            delivery.wake()
+
+    # --- Runs ---------------------------------------------------------------------------
+
+    async def run(
+        self, text: str, *media: Media, session: str = "main"
+    ) -> AsyncGenerator[RunEvent]:
+        """Answer one message of this process; yields events up to `RunEnded`.
+
+        Leaving the loop early aborts the run.
+
+        :param session: A session key, or the part behind ``agent:<id>:``.
+        :raises Busy: The gateway drains, or the session's queue is full.
+        """
+        if self._draining:
+            raise Busy("the gateway is stopping; try again later")
+        name = resolve(session, self.config.default_agent_id)
+        self.config.agent(name.agent_id)  # an unknown one is an error here, not later
+        key = str(name)
+        send, receive = anyio.create_memory_object_stream[RunEvent](_EVENT_BUFFER)
+        job = Job(message=Message.user(text, *media), emit=_sender(send))
+        self._lanes.submit(key, job)
+        try:
+            with receive:
+                async for event in receive:
+                    yield event
+                    if isinstance(event, RunEnded):
+                        return
+        finally:
+            job.scope.cancel()
+
+    def abort(self, session: str = "main") -> bool:
+        """Abort the run of a session; return whether there was one."""
+        return self._lanes.abort(str(resolve(session, self.config.default_agent_id)))
+
+    async def reset(self, session: str, reason: str = "reset") -> None:
+        """Begin a session anew; with reason ``delete`` it is removed."""
+        key = str(resolve(session, self.config.default_agent_id))
+        await self._lanes.reset(key, reason)
+
+    async def command(self, text: str, session: str) -> str | None:
+        """Answer a chat command such as ``/new``; ``None`` if it is none."""
+        return await self._commands.answer(text, session)
+
+    async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Call a gateway method that a plugin has added.
+
+        :raises MethodError: It is unknown, or its parameters are wrong.
+        """
+        found = self.methods.get(method)
+        if found is None:
+            raise MethodError(f"unknown method: {method}")
+        return await found.handler(params or {})
+
+    @contextmanager
+    def events(self) -> Iterator[MemoryObjectReceiveStream[GatewayEvent]]:
+        """Watch the events of all runs; a reader that is too slow misses some."""
+        send, receive = anyio.create_memory_object_stream[GatewayEvent](_EVENT_BUFFER)
+        self._subscribers.append(send)
+        try:
+            with send, receive:
+                yield receive
+        finally:
+            self._subscribers.remove(send)
+
+    def _publish(self, key: str, run_id: str, event: RunEvent) -> None:
+        for subscriber in self._subscribers:
+            with suppress(anyio.WouldBlock):
+                subscriber.send_nowait(
+                    GatewayEvent(session_key=key, run_id=run_id, event=event)
+                )
+
+
+def _sender(
+    send: MemoryObjectSendStream[RunEvent],
+) -> Callable[[RunEvent], Awaitable[None]]:
+    async def emit(event: RunEvent) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await send.send(event)
+        if isinstance(event, RunEnded):
+            send.close()
+
+    return emit
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return what went wrong, out of the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,1 @@
+"""Sessions: who talks in which conversation, and what was said, on disk."""

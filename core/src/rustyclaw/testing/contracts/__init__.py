@@ -1,0 +1,1 @@
+"""What every plugin of a kind must keep, as test classes to inherit from."""

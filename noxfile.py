@@ -1,0 +1,209 @@
+"""Every command that a person or CI runs; `nox -l` lists them.
+
+Needs Python 3.11 and nox alone: uv is used when it is there. `nox -R -s NAME` runs
+a session again without installing first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+
+#: Folders of the distributions, the core first; a new plugin is found by itself.
+DISTS = [
+    pyproject.parent.as_posix()
+    for pattern in ("core", "plugins/*", "skills")
+    for pyproject in sorted(Path().glob(f"{pattern}/pyproject.toml"))
+]
+KINDS = ("tool", "channel", "provider", "hook")
+
+BUILDING = ("build", "editables", "hatchling", "twine")
+DOCUMENTING = ("mkdocs-material",)
+LINTING = ("codespell", "import-linter", "ruff")
+MEASURING = ("psutil",)
+TESTING = ("hypothesis", "pytest>=9", "trio")
+TYPING = ("mypy", "types-PyYAML")
+
+CONSTRAINTS = Path(".ci", "constraints.txt")
+UNCONSTRAINED = {"PIP_CONSTRAINT": None, "UV_CONSTRAINT": None}
+if os.environ.get("CI") == "true":
+    os.environ["PIP_CONSTRAINT"] = os.environ["UV_CONSTRAINT"] = str(
+        CONSTRAINTS.resolve()
+    )
+
+each_dist = nox.parametrize(
+    "dist", [nox.param(folder, id=Path(folder).name) for folder in DISTS]
+)
+
+
+def install_workspace(session: nox.Session, *requirements: str) -> None:
+    """Install every dist in place, and what the session needs besides.
+
+    One shared build environment: with a private one for each dist pip would need
+    minutes for a workspace of many dists.
+    """
+    session.install("editables", "hatchling")
+    editables = [argument for folder in DISTS for argument in ("-e", folder)]
+    session.install("--no-build-isolation", *editables, *requirements)
+
+
+def build_wheels(session: nox.Session, *folders: str) -> list[str]:
+    """Return the paths of wheels that were built from folders just now."""
+    target = Path(session.create_tmp(), "wheels")
+    shutil.rmtree(target, ignore_errors=True)
+    session.install("pip")
+    sources = [f"./{folder}" for folder in folders]
+    session.run("pip", "wheel", "-q", "--no-deps", "-w", str(target), *sources)
+    return sorted(map(str, target.glob("*.whl")))
+
+
+def run_own_tests(session: nox.Session, dist: str) -> None:
+    """Run the tests of one dist against what is installed."""
+    session.install("rustyclaw[testing]", *TESTING)
+    session.run("pytest", f"{dist}/tests", *session.posargs)
+
+
+# --- Use it -------------------------------------------------------------------
+
+
+@nox.session
+def gateway(session: nox.Session) -> None:
+    """Install everything and talk to the assistant; `-- -m "hi"` asks once.
+
+    Its state is in `.nox/home`, unless RUSTYCLAW_HOME says otherwise.
+    """
+    install_workspace(session)
+    home = os.environ.get("RUSTYCLAW_HOME", str(Path(".nox", "home").resolve()))
+    session.run("rustyclaw", "agent", *session.posargs, env={"RUSTYCLAW_HOME": home})
+
+
+# --- Change it ----------------------------------------------------------------
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole default suite: all dists in place, in one environment."""
+    install_workspace(session, *TESTING)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style, layers and spelling; `-- fix` mends what it can."""
+    session.install("-e", "core", *LINTING)
+    if session.posargs == ["fix"]:
+        session.run("ruff", "check", "--fix", ".")
+        session.run("ruff", "format", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports")
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly, once for each dist."""
+    install_workspace(session, *TESTING, *TYPING)
+    for folder in DISTS:
+        (package,) = Path(folder, "src").iterdir()
+        session.run("mypy", "-p", package.name)
+
+
+@nox.session
+def reference(session: nox.Session) -> None:
+    """Rewrite what the docs repeat of the code: line counts, config tables."""
+    session.install("-e", "core")
+    session.run("python", "docs/reference.py")
+
+
+# --- Prove it -----------------------------------------------------------------
+
+
+@nox.session(reuse_venv=False)
+@each_dist
+def isolated(session: nox.Session, dist: str) -> None:
+    """Test wheels of the core and one dist, with nothing else around them."""
+    session.install(*build_wheels(session, *dict.fromkeys(("core", dist))))
+    session.run("pip", "check")
+    run_own_tests(session, dist)
+
+
+@nox.session(reuse_venv=False)
+@each_dist
+def lowest(session: nox.Session, dist: str) -> None:
+    """Test one dist with the oldest dependencies that it claims to work with."""
+    wheels = build_wheels(session, *dict.fromkeys(("core", dist)))
+    session.install("uv")
+    session.run(
+        *("uv", "pip", "install", "--python", f"{session.bin}/python"),
+        *("--resolution", "lowest-direct", *wheels),
+        env=UNCONSTRAINED,
+    )
+    run_own_tests(session, dist)
+
+
+@nox.session
+def template(session: nox.Session) -> None:
+    """Bake every kind of plugin, install it into a fresh venv, run its tests."""
+    core, scaffold = build_wheels(session, "core", "plugins/scaffold")
+    session.install("--force-reinstall", core, scaffold, "ruff", *TYPING)
+    folder = Path(session.create_tmp(), "baked").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    for kind in KINDS:
+        session.run("rustyclaw", "new", kind, f"my_{kind}", "--output", str(folder))
+        plugin = folder / f"rustyclaw-my-{kind}"
+        python = str(plugin / ".venv" / "bin" / "python")
+        session.run("python", "-m", "venv", str(plugin / ".venv"))
+        session.run(
+            *(python, "-m", "pip", "install", "-q", core, f"{plugin}[test]"),
+            external=True,
+        )
+        with session.chdir(plugin):
+            session.run(python, "-m", "pytest", external=True)
+            session.run("mypy", "--python-executable", python, "src", "tests")
+            session.run("ruff", "format", "--isolated", "--check", ".")
+            session.run("ruff", "check", "--isolated", "--extend-select", "B,I,PT", ".")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation strictly, into build/site."""
+    session.install(*DOCUMENTING)
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", "build", "--strict", "-f", "docs/mkdocs.yml", env=quiet)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel of every dist into dist/; wheels come from the sdists."""
+    session.install(*BUILDING)
+    shutil.rmtree("dist", ignore_errors=True)
+    for folder in DISTS:
+        session.run("python", "-m", "build", "--no-isolation", "-o", "dist", folder)
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+
+
+@nox.session(reuse_venv=False)
+def bench(session: nox.Session) -> None:
+    """Measure built wheels against a floor; `-- --json` prints JSON."""
+    session.install(*build_wheels(session, *DISTS), *MEASURING)
+    session.run("python", "tests/bench/run.py", *session.posargs)
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Rewrite .ci/constraints.txt with what resolves today."""
+    os.environ.update(dict.fromkeys(UNCONSTRAINED, ""))
+    everything = (*BUILDING, *DOCUMENTING, *LINTING, *MEASURING, *TESTING, *TYPING)
+    install_workspace(session, *everything, "nox", "pip", "uv")
+    frozen = session.run("pip", "freeze", "--exclude-editable", silent=True)
+    header = "# Written by `nox -s constraints`; CI installs exactly these versions.\n"
+    CONSTRAINTS.write_text(header + str(frozen))

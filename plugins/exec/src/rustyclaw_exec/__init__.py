@@ -1,0 +1,1 @@
+"""The tool ``exec``: shell commands, judged before they run."""

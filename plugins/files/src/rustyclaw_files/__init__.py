@@ -1,0 +1,1 @@
+"""The files of an agent's workspace, as four tools."""

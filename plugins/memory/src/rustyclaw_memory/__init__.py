@@ -1,0 +1,1 @@
+"""What an agent remembers between conversations, as four tools."""

@@ -1,0 +1,1 @@
+"""The command ``rustyclaw new``: write the files of a new plugin."""

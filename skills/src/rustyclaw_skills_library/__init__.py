@@ -1,0 +1,1 @@
+"""Curated skills: one folder each, with a ``SKILL.md`` inside. Data, not code."""

@@ -1,0 +1,70 @@
+"""The core stays small, and starting it stays cheap."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CORE = Path(__file__).parents[1] / "core" / "src" / "rustyclaw"
+MAX_LINES = 5000
+#: Neither the command line's first answers nor an import may pay for these.
+HEAVY = {"asyncio", "httpx", "pydantic", "pydantic_core", "trio"}
+#: The core never imports these at all.
+FOREIGN = {"cookiecutter", "httpx", "starlette", "uvicorn", "wasmtime", "watchdog"}
+
+
+def test_the_core_fits_its_budget() -> None:
+    sizes = {
+        path: path.read_text(encoding="utf-8").count("\n")
+        for path in CORE.rglob("*.py")
+        if "testing" not in path.relative_to(CORE).parts
+    }
+
+    assert sum(sizes.values()) <= MAX_LINES
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-c", "import rustyclaw"),
+        ("-m", "rustyclaw", "--version"),
+        ("-m", "rustyclaw", "--help"),
+    ],
+    ids=["import", "version", "help"],
+)
+def test_first_answers_load_no_plugin_and_nothing_heavy(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    loaded = modules_of(*arguments, home=tmp_path)
+
+    assert "rustyclaw" in loaded
+    assert not loaded & (HEAVY | FOREIGN)
+    assert not {name for name in loaded if name.startswith("rustyclaw_")}
+
+
+def test_the_core_imports_no_library_of_a_plugin(tmp_path: Path) -> None:
+    loaded = modules_of("-c", "import rustyclaw.gateway", home=tmp_path)
+
+    assert "pydantic" in loaded, "the test sees what is loaded"
+    assert not loaded & FOREIGN
+    assert not {name for name in loaded if name.startswith("rustyclaw_")}
+
+
+def modules_of(*arguments: str, home: Path) -> set[str]:
+    """Return the top-level modules that a fresh interpreter has loaded at its end."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        env={**os.environ, "RUSTYCLAW_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = (
+        line for line in done.stderr.splitlines() if line.startswith("import time:")
+    )
+    return {row.rpartition("|")[2].strip().partition(".")[0] for row in rows}

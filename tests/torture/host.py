@@ -1,0 +1,129 @@
+"""The process that is killed: a gateway with a channel on a loopback socket.
+
+It imports everything once and then forks a gateway for each line that it reads, so
+that two hundred rounds take a minute instead of ten. Each fork is a real process
+with a gateway of its own, and is killed like one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+from rustyclaw import (
+    Capabilities,
+    Channel,
+    ChannelConfig,
+    Finished,
+    Gateway,
+    Inbound,
+    Inbox,
+    ModelRequest,
+    Outbound,
+    Provider,
+    Sender,
+    Sent,
+    StreamEvent,
+    Target,
+    TextDelta,
+    ToolCallDelta,
+    tool,
+)
+
+
+class WireChannel(Channel):
+    """Speaks JSON lines to the fake platform; acknowledges after ``accept``."""
+
+    capabilities = Capabilities(idempotent_send=True)
+
+    def __init__(self, port: int) -> None:
+        super().__init__(ChannelConfig(dm_policy="open", allow_from=("*",)))
+        self._port = port
+        self._receipts: dict[str, anyio.Event] = {}
+
+    async def run(self, inbox: Inbox) -> None:
+        self._stream = await anyio.connect_tcp("127.0.0.1", self._port)
+        buffer = b""
+        async for chunk in self._stream:
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            for line in lines:
+                frame = json.loads(line)
+                if "receipt" in frame:
+                    self._receipts[frame["receipt"]].set()
+                    continue
+                target = Target(channel="wire", chat_id=frame["chat"])
+                await inbox.accept(
+                    Inbound(
+                        message_id=frame["id"],
+                        sender=Sender(id=frame["chat"]),
+                        target=target,
+                        text=frame["text"],
+                    )
+                )
+                await self._write({"ack": frame["id"]})
+
+    async def send(self, target: Target, message: Outbound) -> Sent:
+        receipt = self._receipts[message.id] = anyio.Event()
+        frame = {"send": message.id, "chat": target.chat_id, "text": message.text}
+        await self._write(frame)
+        await receipt.wait()
+        return Sent(message_id=message.id)
+
+    async def _write(self, frame: dict[str, str]) -> None:
+        await self._stream.send(json.dumps(frame).encode() + b"\n")
+
+
+class ToolUser(Provider):
+    """Calls a tool, then answers with the text of the question."""
+
+    default_model = "tool-user"
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
+        await anyio.lowlevel.checkpoint()
+        if request.messages[-1].role == "user":
+            yield ToolCallDelta(index=0, id=f"c{len(request.messages)}", name="note")
+            yield Finished(stop_reason="tool_calls")
+            return
+        asked = [m for m in request.messages if m.role == "user"][-1]
+        for word in f"answer to {asked.text}".split(" "):
+            yield TextDelta(text=f"{word} ")
+            await anyio.lowlevel.checkpoint()
+        yield Finished()
+
+
+@tool
+async def note() -> str:
+    """Do nothing for a moment."""
+    await anyio.sleep(0.002)
+    return "noted"
+
+
+async def live(home: Path, port: int) -> None:
+    plugins = {
+        "channels.wire": WireChannel(port),
+        "providers.fake": ToolUser(),
+        "tools.note": note,
+    }
+    async with Gateway({}, home=home, plugins=plugins, discover=False) as gateway:
+        await gateway.serve()
+
+
+def main() -> None:
+    home, port = Path(sys.argv[1]), int(sys.argv[2])
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            anyio.run(live, home, port)
+            os._exit(0)
+        print(child, flush=True)
+        _, status = os.waitpid(child, 0)
+        print(status, flush=True)
+
+
+if __name__ == "__main__":
+    main()

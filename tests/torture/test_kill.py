@@ -1,0 +1,134 @@
+"""Kill -9 at random moments: each accepted message is answered exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+HOST = Path(__file__).with_name("host.py")
+ROUNDS = int(os.environ.get("RUSTYCLAW_KILL_ROUNDS", "200"))
+CHATS = 4
+
+
+@dataclass
+class Platform:
+    """A chat platform that delivers again what was not acknowledged."""
+
+    waiting: dict[str, dict[str, str]] = field(default_factory=dict)
+    acknowledged: set[str] = field(default_factory=set)
+    sends: Counter[str] = field(default_factory=Counter)
+    replies: dict[str, tuple[str, str]] = field(default_factory=dict)
+    writer: asyncio.StreamWriter | None = None
+    count: int = 0
+
+    def deliver(self, random_: random.Random) -> None:
+        self.count += 1
+        name = f"m{self.count}"
+        chat = f"chat{self.count % CHATS}"
+        self.waiting[name] = {"id": name, "chat": chat, "text": f"question {name}"}
+        self.write(self.waiting[name])
+        if random_.random() < 0.2:  # platforms redeliver what they should not
+            self.write(self.waiting[name])
+
+    def write(self, frame: dict[str, str]) -> None:
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(json.dumps(frame).encode() + b"\n")
+
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.writer = writer
+        for name, frame in self.waiting.items():
+            if name not in self.acknowledged:
+                self.write(frame)
+        try:
+            while line := await reader.readline():
+                frame = json.loads(line)
+                if "ack" in frame:
+                    self.acknowledged.add(frame["ack"])
+                else:
+                    self.sends[frame["send"]] += 1
+                    self.replies[frame["send"]] = (frame["chat"], frame["text"])
+                    self.write({"receipt": frame["send"]})
+        except (ConnectionError, json.JSONDecodeError):
+            pass  # the gateway was killed in the middle of a line
+        finally:
+            writer.close()
+
+    @property
+    def unanswered(self) -> set[str]:
+        text = " ".join(text for _, text in self.replies.values()).split()
+        return set(self.waiting) - {word for word in text if word.startswith("m")}
+
+
+def entries(home: Path) -> list[dict[str, object]]:
+    """Read all transcripts; every line must be whole."""
+    return [
+        json.loads(line)
+        for file in home.glob("agents/*/sessions/*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+
+
+async def torture(home: Path, rounds: int, seed: int) -> Platform:
+    random_ = random.Random(seed)
+    platform = Platform()
+    server = await asyncio.start_server(platform.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    host = await asyncio.create_subprocess_exec(
+        sys.executable, HOST, home, str(port),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert host.stdin is not None
+    assert host.stdout is not None
+    for _ in range(rounds):
+        host.stdin.write(b"go\n")
+        child = int(await host.stdout.readline())
+        deadline = random_.uniform(0.02, 0.25)
+        for _ in range(random_.randint(1, 4)):
+            platform.deliver(random_)
+            await asyncio.sleep(deadline / 4)
+        os.kill(child, signal.SIGKILL)
+        await host.stdout.readline()
+    host.stdin.write(b"go\n")
+    child = int(await host.stdout.readline())
+    for _ in range(600):
+        if not platform.unanswered:
+            break
+        await asyncio.sleep(0.1)
+    os.kill(child, signal.SIGTERM)
+    status = int(await host.stdout.readline())
+    assert os.waitstatus_to_exitcode(status) == 0, "a drained gateway exits with 0"
+    host.stdin.close()
+    await host.wait()
+    server.close()
+    return platform
+
+
+@pytest.mark.slow
+def test_no_message_is_lost_or_answered_twice(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    platform = asyncio.run(torture(tmp_path, ROUNDS, seed))
+    assert not platform.unanswered
+    found = entries(tmp_path)
+    asked = Counter(e["source"] for e in found if e.get("source"))
+    answered = Counter(source for e in found for source in e.get("answers", ()))
+    wanted = {f"wire:default:{name}" for name in platform.waiting}
+    assert set(asked) == wanted
+    assert set(answered) == wanted
+    assert set(asked.values()) == {1}, "a user's message stands once in the transcript"
+    assert set(answered.values()) == {1}, "and is answered by exactly one entry"
+    for name, frame in platform.waiting.items():
+        replies = [r for r in platform.replies.values() if name in r[1].split()]
+        assert [chat for chat, _ in replies] == [frame["chat"]]
