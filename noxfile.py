@@ -140,11 +140,14 @@ def isolated(session: nox.Session, dist: str) -> None:
 @each_dist
 def lowest(session: nox.Session, dist: str) -> None:
     """Test one dist with the oldest dependencies that it claims to work with."""
-    wheels = build_wheels(session, *dict.fromkeys(("core", dist)))
+    folders = dict.fromkeys(("core", dist))
+    wheels = build_wheels(session, *folders)
+    tables = [nox.project.load_toml(f"{folder}/pyproject.toml") for folder in folders]
+    ranges = [r for table in tables for r in table["project"]["dependencies"]]
     session.install("uv")
     session.run(
         *("uv", "pip", "install", "--python", f"{session.bin}/python"),
-        *("--resolution", "lowest-direct", *wheels),
+        *("--resolution", "lowest-direct", *wheels, *ranges),
         env=UNCONSTRAINED,
     )
     run_own_tests(session, dist)
@@ -169,8 +172,8 @@ def template(session: nox.Session) -> None:
         with session.chdir(plugin):
             session.run(python, "-m", "pytest", external=True)
             session.run("mypy", "--python-executable", python, "src", "tests")
-            session.run("ruff", "format", "--isolated", "--check", ".")
-            session.run("ruff", "check", "--isolated", "--extend-select", "B,I,PT", ".")
+            session.run("ruff", "format", "--check", ".")
+            session.run("ruff", "check", ".")
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """Rewrites what the pages say about the code; run it with `nox -s reference`.
 
-Line counts in ``architecture.md`` and the tables of ``config.md`` are taken from
-the source. A test fails when they are out of date.
+Line counts in ``architecture.md`` and the tables of ``config.md`` and ``cli.md``
+are taken from the source. A test fails when they are out of date.
 """
 
 from __future__ import annotations
@@ -39,15 +39,52 @@ def lines_of(module: str) -> int:
     return (SOURCE / module).read_text(encoding="utf-8").count("\n")
 
 
+def _with_tables(page: str, tables: Iterator[str]) -> str:
+    before, _, rest = page.partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    return "\n".join((f"{before}{_BEGIN}", *tables, f"{_END}{after}"))
+
+
+def cli(page: str) -> str:
+    """Return ``cli.md`` with the commands of today."""
+    return _with_tables(page, _commands())
+
+
+def _commands() -> Iterator[str]:
+    """Yield a table of the commands that the core brings, one row each."""
+    import typer
+    from rustyclaw.cli.app import app
+
+    yield "| command | what it does |\n|---|---|"
+    root: Any = typer.main.get_command(app)
+    context = root.context_class(root, info_name="rustyclaw")
+    for name in root.commands:
+        _, command, _ = root.resolve_command(context, [name])
+        inner = getattr(command, "commands", {})
+        for word, one in inner.items() or [("", command)]:
+            usage = " ".join(filter(None, (name, word, *map(_usage, one.params))))
+            yield f"| `rustyclaw {usage}` | {one.get_short_help_str(200)} |"
+    yield ""
+
+
+def _usage(parameter: Any) -> str:
+    """Return a parameter as it stands in a usage line."""
+    if parameter.param_type_name == "argument":
+        name = parameter.metavar or parameter.name.upper()
+        return name if parameter.required else f"[{name}]"
+    if parameter.name == "help":
+        return ""
+    option = max(parameter.opts, key=len)
+    value = "" if parameter.is_flag else f" {parameter.metavar or 'TEXT'}"
+    return f"[{option}{value}]"
+
+
 def config(page: str) -> str:
     """Return ``config.md`` with the tables of today."""
     from rustyclaw import Config
 
-    before, _, rest = page.partition(_BEGIN)
-    after = rest.partition(_END)[2]
     schema = Config.model_json_schema()
-    tables = "\n".join(_tables(schema, schema["$defs"], ""))
-    return f"{before}{_BEGIN}\n{tables}\n{_END}{after}"
+    return _with_tables(page, _tables(schema, schema["$defs"], ""))
 
 
 def _tables(schema: Schema, definitions: Schema, path: str) -> Iterator[str]:
@@ -102,7 +139,7 @@ def _type(field: Schema) -> str:
 
 def main() -> None:
     """Rewrite the pages."""
-    for rewrite in (architecture, config):
+    for rewrite in (architecture, cli, config):
         page = DOCS / f"{rewrite.__name__}.md"
         page.write_text(rewrite(page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -80,10 +80,9 @@ def gateway(home: Path, *, without: tuple[str, ...] = (), **plugins: Any) -> Gat
 
 async def answer(running: Gateway) -> str:
     """Return what the gateway says to a word."""
-    async for event in running.run("hello"):
-        if isinstance(event, RunEnded):
-            return event.result.text
-    raise AssertionError("the run has no end")
+    events = [event async for event in running.run("hello")]
+    assert isinstance(events[-1], RunEnded)
+    return events[-1].result.text
 
 
 def rows(found: Any) -> Iterator[str]:

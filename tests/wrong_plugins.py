@@ -62,7 +62,7 @@ class LooseConfig(BaseModel):
     """Neither frozen nor strict."""
 
 
-async def deaf(seconds: float = 0.8) -> None:
+async def deaf(seconds: float = 0.3) -> None:
     """Wait without letting anybody cancel it."""
     with anyio.CancelScope(shield=True):
         await anyio.sleep(seconds)
@@ -90,7 +90,6 @@ class RollContract(ToolContract):
     bitten_by: ClassVar[tuple[str, ...]] = ()
     made: ClassVar[type[Tool]] = Roll
     arguments = {"sides": 6}
-    prompt_seconds = 0.5
 
     @pytest.fixture
     def tool(self) -> Tool:
@@ -243,17 +242,19 @@ class KnowsOneEventLoop(RollContract):
 
 class BlocksTheLoop(RollContract):
     bitten_by = ("test_cancellation",)
+    prompt_seconds = 0.1
 
     class made(Roll):
         """Roll dice."""
 
         async def run(self, params: Any, context: ToolContext) -> ToolResult:
-            time.sleep(0.9)  # noqa: ASYNC251  # this is what must be noticed
+            time.sleep(0.4)  # noqa: ASYNC251  # this is what must be noticed
             return ToolResult(text="6")
 
 
 class CannotBeCancelled(RollContract):
     bitten_by = ("test_cancellation",)
+    prompt_seconds = 0.1
 
     class made(Roll):
         """Roll dice."""
@@ -384,8 +385,6 @@ class EchoContract(ProviderContract):
     __test__ = False
     bitten_by: ClassVar[tuple[str, ...]] = ()
     made: ClassVar[type[Provider]] = FakeProvider
-    prompt_seconds = 0.5
-    patience_seconds = 2.0
 
     @pytest.fixture
     def provider(self) -> Provider:
@@ -418,7 +417,7 @@ def streaming(*items: Any) -> type[FakeProvider]:
 
 
 class CutOff(EchoContract):
-    bitten_by = ("test_stream", "test_tools", "test_usage")
+    bitten_by = ("test_stream", "test_tools")
     made = streaming(*fault(after=3))
 
 
@@ -469,6 +468,7 @@ class IgnoresTheClose(EchoContract):
 
 class CannotBeCancelledEither(EchoContract):
     bitten_by = ("test_cancellation",)
+    prompt_seconds = 0.1
 
     class made(FakeProvider):
         async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
@@ -529,8 +529,6 @@ class PlatformContract(ChannelContract):
     __test__ = False
     bitten_by: ClassVar[tuple[str, ...]] = ()
     made: ClassVar[type[FakeChannel]] = FakeChannel
-    prompt_seconds = 0.5
-    patience_seconds = 0.3
 
     @pytest.fixture
     def channel(self) -> FakeChannel:
@@ -608,6 +606,7 @@ class AcknowledgesWhatWasRefused(PlatformContract):
 
 class NeverAcknowledges(PlatformContract):
     bitten_by = ("test_accept",)
+    patience_seconds = 0.2
 
     class made(FakeChannel):
         async def run(self, inbox: Inbox) -> None:
@@ -619,6 +618,7 @@ class NeverAcknowledges(PlatformContract):
 
 class HearsNothing(PlatformContract):
     bitten_by = ("test_accept", "test_storage_error")
+    patience_seconds = 0.2
 
     class made(FakeChannel):
         async def run(self, inbox: Inbox) -> None:
@@ -634,6 +634,7 @@ class ForgetsWhoSpoke(PlatformContract):
 
 class GoesHomeEarly(PlatformContract):
     bitten_by = ("test_accept", "test_run_until_cancelled", "test_storage_error")
+    patience_seconds = 0.2
 
     class made(FakeChannel):
         async def run(self, inbox: Inbox) -> None:
@@ -642,6 +643,7 @@ class GoesHomeEarly(PlatformContract):
 
 class RunsForEver(PlatformContract):
     bitten_by = ("test_run_until_cancelled",)
+    prompt_seconds = 0.1
 
     class made(FakeChannel):
         async def run(self, inbox: Inbox) -> None:

@@ -20,7 +20,7 @@ from rustyclaw.config.secrets import PLACEHOLDER, looks_secret
         "client_secret", "clientSecret", "secrets", "password", "passwd", "passphrase",
         "api_key", "apiKey", "apikey", "x-api-key", "api_keys", "private_key",
         "privateKey", "private_key_pem", "credentials", "authorization",
-        "Proxy-Authorization", "cookie", "Set-Cookie", "session_key", "access_key",
+        "Proxy-Authorization", "cookie", "Set-Cookie", "access_key",
         "secret_access_key", "signing_key", "encryption_key", "token_value",
         "service_account_credentials_json",
     ],
@@ -32,7 +32,8 @@ def test_keys_that_look_secret(key: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "max_tokens", "maxTokens", "context_tokens", "token_env", "token_limit",
+        "session_key", "max_tokens", "maxTokens",
+        "context_tokens", "token_env", "token_limit",
         "tokenizer", "secret_file", "key", "keyboard", "id", "public_key", "cookie_jar",
         "password_min_length", "name", "", "0",
     ],

@@ -253,6 +253,23 @@ def test_a_secret_field_of_any_name_is_remembered(load: Load) -> None:
     assert CANARY not in repr(odd)
 
 
+def test_a_choice_of_models_is_left_to_pydantic(load: Load) -> None:
+    class Small(PluginConfig):
+        small: int = Field(description="a number")
+
+    class Large(PluginConfig):
+        large: int = Field(description="a number")
+
+    class Choice(PluginConfig):
+        one: Small | Large = Field(description="either")
+        many: dict[str, Small | Large] = Field({}, description="by name")
+
+    config = load(section("one: {large: 1}\nmany: {a: {small: 2}, b: {large: 3}}"))
+    choice = config.section("channels", "x", Choice)
+    assert choice.one == Large(large=1)
+    assert choice.many == {"a": Small(small=2), "b": Large(large=3)}
+
+
 def test_a_model_that_takes_anything_may(load: Load) -> None:
     class Open(BaseModel, extra="allow"):
         size: int = 1

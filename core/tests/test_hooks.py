@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
-import pluggy
 import pytest
 from anyio.lowlevel import checkpoint
 from rustyclaw import hooks as dispatcher, hookspecs
@@ -141,35 +139,6 @@ async def test_order_is_config_then_name_around_it_first_and_last(
     assert " ".join(hooks.plugins_on("llm_input")) == expected
     assert await system_after(hooks) == expected
     assert hooks.plugins_on("llm_output") == ()
-
-
-_MARKS = ["plain", "tryfirst", "trylast"]
-
-
-@pytest.mark.parametrize("marks", list(itertools.product(_MARKS, repeat=3)))
-def test_reversed_impls_are_in_pluggys_own_call_order(marks: tuple[str, ...]) -> None:
-    """pluggy does not document this; the dispatcher stands on it."""
-    called: list[str] = []
-    manager = pluggy.PluginManager("order")
-    impl = pluggy.HookimplMarker("order")
-
-    class Spec:
-        @pluggy.HookspecMarker("order")
-        def hook(self) -> None: ...
-
-    manager.add_hookspecs(Spec)
-    for number, mark in enumerate(marks):
-        function = functools.partial(called.append, f"p{number}")
-
-        class Plugin:
-            @impl(tryfirst=mark == "tryfirst", trylast=mark == "trylast")
-            def hook(self, call: Callable[[], None] = function) -> None:
-                call()
-
-        manager.register(Plugin(), f"p{number}")
-    manager.hook.hook()
-    impls = manager.hook.hook.get_hookimpls()
-    assert [i.plugin_name for i in reversed(impls)] == called
 
 
 async def test_an_implementation_may_have_another_name() -> None:
@@ -411,7 +380,7 @@ async def test_the_budget_holds_for_a_decorated_hook() -> None:
         pass
 
     hooks = registered({"a": plugin(before_reset)}, budget_seconds=0.02)
-    with anyio.move_on_after(5) as scope:
+    with anyio.move_on_after(0.5) as scope:
         await reset(hooks)
     assert not scope.cancelled_caught
     assert hooks.fault_counts == {"a": 1}
@@ -428,13 +397,10 @@ async def test_budget_zero_is_no_deadline() -> None:
 @pytest.mark.parametrize("hook", ["before_reset", "llm_input", "before_tool_call"])
 async def test_cancellation_passes_through_and_is_nobodys_fault(hook: str) -> None:
     hooks = registered({"a": plugin(sleeps(hook)), "b": plugin(sleeps(hook))})
-    started = False
     with anyio.move_on_after(0.02) as scope:
-        started = True
         await reset(hooks)
         await system_after(hooks)
         await guarded(hooks)
-    assert started
     assert scope.cancelled_caught
     assert not hooks.fault_counts
 
@@ -672,6 +638,15 @@ async def test_an_argument_with_a_default_receives_the_value() -> None:
     refused = hooks.register({"a": plugin(llm_input)})
     await system_after(hooks)
     assert refused or seen == [sample_arguments("llm_input")["context"]]
+
+
+async def test_an_argument_of_its_own_keeps_its_default() -> None:
+    async def llm_input(request: ModelRequest, word: str = "mine") -> ModelRequest:
+        return dataclasses.replace(request, system=word)
+
+    hooks = Hooks()
+    refused = hooks.register({"a": plugin(llm_input)})
+    assert refused or await system_after(hooks) == "mine"
 
 
 @pytest.mark.parametrize("thing", [42, None, "text", Sync])

@@ -152,7 +152,9 @@ def test_any_message_is_exactly_one_line(message: str, format: str) -> None:
     )
     text.encode("utf-8")
     if format == "json":
-        assert [event["message"] for event in log.events] == [message, message]
+        assert [event["message"] for event in log.events] == [
+            json.loads(json.dumps(message))  # joins two halves of a character
+        ] * 2
 
 
 @given(st.text(), st.text(), st.text(min_size=6))

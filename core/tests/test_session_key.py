@@ -134,7 +134,7 @@ def test_groups_and_threads_have_their_own_sessions(chat_type, thread, rest) -> 
         channel="slack", chat_id="C1", chat_type=chat_type, thread_id=thread
     )
     for scope in ("main", "per_account_channel_peer"):
-        key = for_inbound(target, Sender(id="u"), "a", scope, {})  # type: ignore[arg-type]  # both are scopes
+        key = for_inbound(target, Sender(id="u"), "a", scope, {})
         assert str(key) == f"agent:a:{rest}"
 
 

@@ -79,7 +79,10 @@ class WireChannel(Channel):
 
 
 class ToolUser(Provider):
-    """Calls a tool, then answers with the text of the question."""
+    """Calls a tool, then answers with the texts of all open questions.
+
+    After a crash a question may stand before a tool call, the next one after it.
+    """
 
     default_model = "tool-user"
 
@@ -89,8 +92,13 @@ class ToolUser(Provider):
             yield ToolCallDelta(index=0, id=f"c{len(request.messages)}", name="note")
             yield Finished(stop_reason="tool_calls")
             return
-        asked = [m for m in request.messages if m.role == "user"][-1]
-        for word in f"answer to {asked.text}".split(" "):
+        asked: list[str] = []
+        for message in request.messages:
+            if message.role == "user":
+                asked.append(message.text)
+            elif message.role == "assistant" and not message.tool_calls:
+                asked.clear()
+        for word in f"answer to {' and '.join(asked)}".split():
             yield TextDelta(text=f"{word} ")
             await anyio.lowlevel.checkpoint()
         yield Finished()

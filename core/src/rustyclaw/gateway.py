@@ -43,7 +43,7 @@ from rustyclaw.config.load import parse_config
 from rustyclaw.config.source import Source, home_dir
 from rustyclaw.delivery import Delivery
 from rustyclaw.discovery import Catalog, discover
-from rustyclaw.errors import Busy, MethodError, PluginError, SessionError
+from rustyclaw.errors import Busy, MethodError, PluginError, SessionError, StorageError
 from rustyclaw.hooks import HookFault, Hooks, trace_call
 from rustyclaw.interfaces.channel import Channel, Route
 from rustyclaw.interfaces.tool import Tool, Toolset
@@ -145,7 +145,11 @@ class Gateway:
 
     async def _start(self) -> None:
         async with AsyncExitStack() as stack:
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as exc:
+                problem = f"cannot use {str(self.home)!r} as home: {exc.strerror}"
+                raise StorageError(f"{problem}; set RUSTYCLAW_HOME") from exc
             if self.serving:
                 await stack.enter_async_context(self._only_one())
             self.state = await stack.enter_async_context(State(self.home, self.config))

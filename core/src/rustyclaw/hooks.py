@@ -1,8 +1,7 @@
 """Calls hook implementations: three kinds, a time budget, and an honest log.
 
-pluggy keeps the specs, checks signatures and orders implementations. It has no
-async (1.7), so the calls are made here, from its public ``get_hookimpls()``,
-whose reverse is pluggy's own call order (pinned by a test).
+pluggy keeps the specs and checks implementations against them. It has no async
+(1.7), so the calls are made here, from its public ``get_hookimpls()``.
 """
 
 from __future__ import annotations
@@ -16,15 +15,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from types import CodeType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import anyio
 import pluggy
 
 from rustyclaw import hookspecs
 from rustyclaw.errors import Ask, HookImplError, Veto
-from rustyclaw.markers import PROJECT, kind_of
+from rustyclaw.markers import PROJECT, HookKind, kind_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,15 +34,9 @@ BLOCKING_SECONDS = 0.1
 #: An observer or transform is put aside after so many faults in a row.
 FAULT_LIMIT = 3
 
-_SUSPENDING = {"GET_AWAITABLE", "GET_AITER", "BEFORE_ASYNC_WITH", "YIELD_VALUE"}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookCall:
-    """One call of one implementation, for tracing.
-
-    :param outcome: ``ok``, ``changed``, ``veto``, ``ask``, ``error`` or ``timeout``.
-    """
+class HookCall(NamedTuple):
+    """One call; ``outcome``: ok, changed, veto, ask, error, timeout, cancelled."""
 
     hook: str
     plugin: str
@@ -52,8 +44,7 @@ class HookCall:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookFault:
+class HookFault(NamedTuple):
     """Something a plugin did wrong in a hook; doctor shows the stored ones."""
 
     hook: str
@@ -66,14 +57,12 @@ class _Impl:
     """An implementation, prepared for calling."""
 
     hook: str
+    kind: HookKind
     plugin: str
     function: Callable[..., Coroutine[Any, Any, Any]]
-    argnames: tuple[str, ...]
+    arguments: tuple[str, ...]
     suspends: bool
     faults: int = 0
-
-    def start(self, arguments: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-        return self.function(*[arguments[name] for name in self.argnames])
 
 
 class _Stepped:
@@ -118,11 +107,11 @@ class Hooks:
     ) -> None:
         self._pm = pluggy.PluginManager(PROJECT)
         self._pm.add_hookspecs(hookspecs)
-        self._order = order
+        self._rank = {name: place for place, name in enumerate(order)}
         self._budget = budget_seconds or float("inf")
         self._fail_open = fail_open
         self._on_fault = on_fault
-        self._impls: dict[str, tuple[_Impl, ...]] = {}
+        self._impls: dict[str, list[_Impl]] = {}
         self._monitors: list[Callable[[HookCall], None]] = []
         self.fault_counts: Counter[str] = Counter()
 
@@ -131,21 +120,18 @@ class Hooks:
     def register(self, plugins: dict[str, object]) -> dict[str, HookImplError]:
         """Register plugins by name; return what is wrong with the refused ones."""
         refused = {}
-        rank = {name: place for place, name in enumerate(self._order)}
-        by_call_order = sorted(plugins, key=lambda n: (rank.get(n, len(rank)), n))
-        for name in reversed(by_call_order):  # pluggy calls the last one first
+        for name in sorted(plugins):
             try:
                 self._check(plugins[name], name)
                 self._pm.register(plugins[name], name)
-            except pluggy.PluginValidationError as exc:
-                refused[name] = HookImplError(str(exc), plugin=name)
+            except (pluggy.PluginValidationError, ValueError) as exc:
+                refused[name] = HookImplError(f"plugin {name!r}: {exc}", plugin=name)
             except HookImplError as exc:
                 refused[name] = exc
-        self._impls = {
-            name: tuple(map(self._prepare, reversed(caller.get_hookimpls())))
-            for name, caller in vars(self._pm.hook).items()
-            if isinstance(caller, pluggy.HookCaller)
-        }
+        for hook, caller in vars(self._pm.hook).items():
+            if isinstance(caller, pluggy.HookCaller):
+                impls = sorted(caller.get_hookimpls(), key=self._place)
+                self._impls[hook] = [_prepare(hook, impl) for impl in impls]
         return refused
 
     def plugins_on(self, hook: str) -> tuple[str, ...]:
@@ -156,15 +142,20 @@ class Hooks:
         """Have ``callback`` told of every call from now on; it must be quick."""
         self._monitors.append(callback)
 
+    def _place(self, impl: pluggy.HookImpl) -> tuple[int, int, str]:
+        rank = self._rank.get(impl.plugin_name, len(self._rank))
+        return impl.trylast - impl.tryfirst, rank, impl.plugin_name
+
     def _check(self, plugin: object, name: str) -> None:
-        found = False
-        for attribute in dir(plugin):
-            options = self._pm.parse_hookimpl_opts(plugin, attribute)
-            if options is None:
-                continue
-            found = True
+        marked = [(a, self._pm.parse_hookimpl_opts(plugin, a)) for a in dir(plugin)]
+        found = [(attribute, options) for attribute, options in marked if options]
+        if inspect.isclass(plugin) or not found:
+            problem = "implements no hook; mark functions with `@hookimpl`"
+            raise HookImplError(f"plugin {name!r} {problem}", plugin=name)
+        for attribute, options in found:
             function = getattr(plugin, attribute)
             hook = options["specname"] or attribute
+            kinds = {p.kind for p in inspect.signature(function).parameters.values()}
             if not hasattr(self._pm.hook, hook):
                 near = difflib.get_close_matches(hook, dir(hookspecs), 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -173,30 +164,17 @@ class Hooks:
                 problem = "wrappers are not supported; use two hooks instead"
             elif not inspect.iscoroutinefunction(function):
                 problem = "it must be an `async def`"
+            elif kinds - {inspect.Parameter.POSITIONAL_OR_KEYWORD}:
+                problem = "its arguments must be plain ones, without `*`"
             else:
                 continue
-            where = inspect.unwrap(function).__code__
+            code = getattr(inspect.unwrap(function), "__code__", None)
+            where = f"{code.co_filename}:{code.co_firstlineno}" if code else "?"
             raise HookImplError(
                 f"plugin {name!r}, hook {attribute}{inspect.signature(function)} "
-                f"({where.co_filename}:{where.co_firstlineno}): {problem}",
+                f"({where}): {problem}",
                 plugin=name,
             )
-        if not found:
-            raise HookImplError(
-                f"plugin {name!r} implements no hook; mark its functions "
-                "with `@hookimpl`",
-                plugin=name,
-            )
-
-    def _prepare(self, impl: pluggy.HookImpl) -> _Impl:
-        function = cast("Callable[..., Coroutine[Any, Any, Any]]", impl.function)
-        return _Impl(
-            hook=impl.opts.get("specname") or function.__name__,
-            plugin=impl.plugin_name,
-            function=function,
-            argnames=tuple(impl.argnames),
-            suspends=_can_suspend(inspect.unwrap(function).__code__),
-        )
 
     # --- Calls ----------------------------------------------------------------
 
@@ -204,21 +182,21 @@ class Hooks:
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Call an observing hook; returns when all implementations have ended."""
-        impls = self._impls.get(spec.__name__, ())
+        if not (impls := self._impls.get(spec.__name__)):
+            return
+        arguments = _named(spec, args, kwargs)
         waiting = []
         for impl in impls:
-            if impl.faults >= FAULT_LIMIT:
-                continue
             if impl.suspends:
                 waiting.append(impl)
             else:  # without an await in its body it cannot suspend: no task needed
-                await self._guarded(impl, kwargs)
+                await self._harmless(impl, arguments)
         if len(waiting) == 1:
-            await self._guarded(waiting[0], kwargs)
+            await self._harmless(waiting[0], arguments)
         elif waiting:
             async with anyio.create_task_group() as group:
                 for impl in waiting:
-                    group.start_soon(self._guarded, impl, kwargs)
+                    group.start_soon(self._harmless, impl, arguments)
 
     async def apply(
         self, spec: Callable[P, Awaitable[T | None]], *args: P.args, **kwargs: P.kwargs
@@ -228,75 +206,75 @@ class Hooks:
         :raises Veto: A guard forbade the action, or failed.
         :raises Ask: A guard wants an operator's word; ``value`` is the subject.
         """
-        kind, subject = kind_of(spec)
+        arguments = _named(spec, args, kwargs)
+        subject = kind_of(spec).subject
         asked: Ask | None = None
         for impl in self._impls.get(spec.__name__, ()):
-            if kind == "guard":
-                try:
-                    answer = await self._call(impl, kwargs)
-                except Ask as exc:
-                    asked = asked or exc  # a later guard may still forbid it
-                    continue
-                except Veto:
-                    raise
-                except Exception as exc:
-                    if impl.plugin in self._fail_open:
-                        continue
-                    raise Veto(
-                        f"guard {impl.plugin!r} failed ({exc or type(exc).__name__}); "
-                        "it fails closed"
-                    ) from exc
-            elif impl.faults >= FAULT_LIMIT:
+            call = self._guard if impl.kind.kind == "guard" else self._harmless
+            try:
+                answer = await call(impl, arguments)
+            except Ask as exc:
+                asked = asked or exc  # a later guard may still forbid it
                 continue
-            else:
-                answer = await self._guarded(impl, kwargs)
             if answer is not None:
-                kwargs[subject] = answer
-        value = cast("T", kwargs[subject])
+                arguments[subject] = answer
         if asked is not None:
-            raise Ask(asked.reason, value)
-        return value
+            raise Ask(asked.reason, arguments[subject])
+        return cast("T", arguments[subject])
 
-    async def _guarded(self, impl: _Impl, arguments: dict[str, Any]) -> Any:
+    async def _harmless(self, impl: _Impl, arguments: dict[str, Any]) -> Any:
         """Call an implementation whose failure must not matter."""
+        if impl.faults < FAULT_LIMIT:
+            try:
+                return await self._call(impl, arguments)
+            except Exception:  # it is recorded
+                return None
+
+    async def _guard(self, impl: _Impl, arguments: dict[str, Any]) -> Any:
+        """Call an implementation whose failure is a veto."""
         try:
             return await self._call(impl, arguments)
-        except Exception:  # recorded by _call
-            return None
+        except (Veto, Ask):
+            raise
+        except Exception as exc:
+            if impl.plugin in self._fail_open:
+                return None
+            problem = str(exc) or type(exc).__name__
+            raise Veto(
+                f"guard {impl.plugin!r} failed ({problem}); it fails closed"
+            ) from exc
 
     async def _call(self, impl: _Impl, arguments: dict[str, Any]) -> Any:
-        stepped = _Stepped(impl.start(arguments))
+        values = [arguments[name] for name in impl.arguments]
+        stepped = _Stepped(impl.function(*values))
         started = perf_counter()
-        outcome = "ok"
+        outcome = "cancelled"
         try:
             if impl.suspends:
-                with anyio.fail_after(self._budget):
+                with anyio.move_on_after(self._budget) as deadline:
                     answer = await stepped
+                if deadline.cancelled_caught:
+                    outcome = "timeout"
+                    raise TimeoutError(f"took longer than {self._budget:g} s")
             else:
                 answer = await stepped
+            subject = arguments.get(impl.kind.subject)
+            if subject is not None and not isinstance(answer, type(subject) | None):
+                raise TypeError(f"it returned {answer!r:.80}")
             outcome = "ok" if answer is None else "changed"
-        except (Veto, Ask) as exc:
-            outcome = type(exc).__name__.lower()
-            raise
-        except TimeoutError:
-            outcome = "timeout"
-            self._fault(impl, f"took longer than {self._budget:g} s")
-            raise TimeoutError(f"took longer than {self._budget:g} s") from None
         except Exception as exc:
-            outcome = "error"
-            self._fault(impl, f"raised {type(exc).__name__}: {exc}", exc)
+            if isinstance(exc, Veto | Ask) and impl.kind.kind == "guard":
+                outcome = type(exc).__name__.lower()
+            elif outcome == "timeout":
+                self._fault(impl, str(exc))
+            else:
+                outcome = "error"
+                self._fault(impl, f"raised {type(exc).__name__}: {exc}", exc)
             raise
         finally:
             seconds = perf_counter() - started
             for monitor in self._monitors:
-                monitor(
-                    HookCall(
-                        hook=impl.hook,
-                        plugin=impl.plugin,
-                        seconds=seconds,
-                        outcome=outcome,
-                    )
-                )
+                monitor(HookCall(impl.hook, impl.plugin, seconds, outcome))
         if stepped.longest > BLOCKING_SECONDS:
             self._fault(impl, f"held the event loop for {stepped.longest:.2f} s")
         else:
@@ -306,36 +284,36 @@ class Hooks:
     def _fault(self, impl: _Impl, reason: str, error: Exception | None = None) -> None:
         impl.faults += 1
         self.fault_counts[impl.plugin] += 1
-        tail = ""
-        if (
-            impl.faults == FAULT_LIMIT
-            and kind_of(getattr(hookspecs, impl.hook)).kind != "guard"
-        ):
-            tail = "; it is not called again until the gateway restarts"
-        logger.warning(
-            "plugin %r, hook %r: %s%s",
-            impl.plugin,
-            impl.hook,
-            reason,
-            tail,
-            exc_info=error,
-        )
-        self._on_fault(HookFault(hook=impl.hook, plugin=impl.plugin, reason=reason))
+        last = impl.faults == FAULT_LIMIT and impl.kind.kind != "guard"
+        tail = "; it is not called again until the gateway restarts" if last else ""
+        text = "plugin %r, hook %r: %s%s"
+        logger.warning(text, impl.plugin, impl.hook, reason, tail, exc_info=error)
+        self._on_fault(HookFault(impl.hook, impl.plugin, reason))
 
 
 def trace_call(call: HookCall) -> None:
     """Log a hook call; the monitor behind ``RUSTYCLAW_TRACE_HOOKS=1``."""
-    logger.info(
-        "hook %s plugin %s %s %.1f us",
-        call.hook,
-        call.plugin,
-        call.outcome,
-        call.seconds * 1e6,
-    )
+    text = "hook %s plugin %s %s %.1f us"
+    logger.info(text, call.hook, call.plugin, call.outcome, call.seconds * 1e6)
 
 
-def _can_suspend(code: CodeType) -> bool:
-    """Return whether a coroutine's own body holds an await of any form."""
-    names = [i.opname for i in dis.get_instructions(code)]
-    # Each coroutine of 3.11+ starts with RETURN_GENERATOR, POP_TOP, RESUME.
-    return any(name in _SUSPENDING or name == "SEND" for name in names)
+def _named(spec: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
+    names = spec.__code__.co_varnames if args else ()
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _prepare(hook: str, impl: pluggy.HookImpl) -> _Impl:
+    function = cast("Callable[..., Coroutine[Any, Any, Any]]", impl.function)
+    spec = getattr(hookspecs, hook)
+    known = spec.__code__.co_varnames  # a default may be of the plugin's own
+    arguments = (*impl.argnames, *(n for n in impl.kwargnames if n in known))
+    kind = kind_of(spec)
+    suspends = _can_suspend(function)
+    return _Impl(hook, kind, impl.plugin_name, function, arguments, suspends)
+
+
+def _can_suspend(function: Callable[..., Any]) -> bool:
+    """Return whether a coroutine function's own body may hold an await."""
+    code = getattr(function, "__code__", None)
+    awaits = {"GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_WITH", "SEND"}
+    return code is None or any(i.opname in awaits for i in dis.get_instructions(code))

@@ -9,7 +9,9 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -47,23 +49,17 @@ def configure(
         )
     handler = _handler(config.output, stream)
     handler.setFormatter(_Formatter(redactor, as_json=config.format == "json"))
-    levels = {"": level, **dict(rule.split("=") for rule in config.filters)}
-    loggers = {logging.getLogger(name): value for name, value in levels.items()}
-    before = {logger: logger.level for logger in loggers}
-    raising = logging.raiseExceptions
-    for logger, value in loggers.items():
+    undo = ExitStack()
+    for name, value in [("", level), *(rule.split("=") for rule in config.filters)]:
+        logger = logging.getLogger(name)
+        undo.callback(logger.setLevel, logger.level)
         logger.setLevel(value.upper())
+    undo.callback(setattr, logging, "raiseExceptions", logging.raiseExceptions)
+    logging.raiseExceptions = False  # it would print a record as it is
+    undo.callback(handler.close)
+    undo.callback(logging.getLogger().removeHandler, handler)
     logging.getLogger().addHandler(handler)
-    logging.raiseExceptions = False  # it would print the record as it is
-
-    def undo() -> None:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
-        logging.raiseExceptions = raising
-        for logger, value in before.items():
-            logger.setLevel(value)
-
-    return undo
+    return undo.close
 
 
 def _handler(output: str, stream: IO[str] | None) -> logging.Handler:
@@ -82,9 +78,7 @@ class _PrivateFile(RotatingFileHandler):
     """A rotating file that only its owner may read."""
 
     def _open(self) -> Any:
-        def opener(path: str, flags: int) -> int:
-            return os.open(path, flags, 0o600)
-
+        opener = partial(os.open, mode=0o600)
         return open(self.baseFilename, self.mode, encoding="utf-8", opener=opener)
 
 
@@ -100,9 +94,8 @@ class _Formatter(logging.Formatter):
         except Exception:  # arguments that do not fit; still worth to be seen
             message = f"{record.msg!r} {record.args!r}"
         trace = self.formatException(record.exc_info) if record.exc_info else ""
-        error = self._redactor.scrub(
-            "\n".join(filter(None, (trace, record.stack_info)))
-        )
+        error = "\n".join(filter(None, (trace, record.stack_info)))
+        scrub = self._redactor.scrub
         if self._as_json:
             when = datetime.fromtimestamp(record.created, UTC)
             fields = {
@@ -110,15 +103,16 @@ class _Formatter(logging.Formatter):
                 "level": record.levelname,
                 "target": record.name,
                 "message": message,
+                **{name: str(getattr(record, name, "")) for name in _EXTRA},
+                "error": error,
             }
-            fields |= {k: str(v) for k in _EXTRA if (v := getattr(record, k, None))}
-            fields = {k: self._redactor.scrub(v) for k, v in fields.items()}
-            return json.dumps(fields | ({"error": error} if error else {}))
+            shown = {k: scrub(v) for k, v in fields.items() if v or k == "message"}
+            return json.dumps(shown)
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         head = f"{clock} {record.levelname:<5} {record.name}  {message}"
         # The lines of a traceback are indented: none can pass for an entry.
-        rest = (f"    {line}" for line in error.splitlines())
-        return "\n".join(map(_escape, (self._redactor.scrub(head), *rest)))
+        rest = (f"    {line}" for line in scrub(error).splitlines())
+        return "\n".join(map(_escape, (scrub(head), *rest)))
 
 
 def _escape(line: str) -> str:

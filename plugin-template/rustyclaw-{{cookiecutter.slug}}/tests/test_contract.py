@@ -29,7 +29,9 @@ class Test{{ cookiecutter.__class }}({{ cookiecutter.kind.title() }}Contract):
         return {{ cookiecutter.__class }}Channel(config)
 
     async def deliver(self, channel: {{ cookiecutter.__class }}Channel) -> None:
-        (channel.config.folder / "in" / "ada.1.txt").write_text("hi")
+        folder = channel.config.folder / "in"
+        folder.mkdir(exist_ok=True)
+        (folder / "ada.1.txt").write_text("hi")
 
     def acknowledged(self, channel: {{ cookiecutter.__class }}Channel) -> bool:
         return not any((channel.config.folder / "in").iterdir())

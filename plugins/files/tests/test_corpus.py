@@ -126,7 +126,9 @@ def arguments_of(row: dict[str, Any], path: Any) -> tuple[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     "row", [row for row in ROWS if row not in RACES], ids=lambda row: row["id"]
 )
-async def test_path(row: dict[str, Any], world: World, call_in: Callable[..., Any]):
+async def test_path(
+    row: dict[str, Any], world: World, call_in: Callable[..., Any]
+) -> None:
     for step in row["setup"]:
         world.prepare(step)
     before = world.snapshot()
@@ -171,7 +173,9 @@ def swapping(folder: Path, outside: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("row", RACES, ids=lambda row: row["id"])
-async def test_race(row: dict[str, Any], world: World, call_in: Callable[..., Any]):
+async def test_race(
+    row: dict[str, Any], world: World, call_in: Callable[..., Any]
+) -> None:
     for step in row["setup"]:
         world.prepare(step)
     before = world.snapshot()

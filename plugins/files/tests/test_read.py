@@ -177,7 +177,7 @@ async def test_other_encodings_are_marked(call: Any, tool_context: ToolContext) 
         ("sub/..", "is a folder"),
         ("n" * 256, "too long"),
         ("n/" * 2049, "too long"),
-        ("sub/../" * 300, "more than 512"),
+        ("sub/../" * 300, "more than 512 names"),
         ("", "empty"),
         ("a\nb", "control characters"),
         ("a\0b", "control characters"),

@@ -265,27 +265,36 @@ def test_folder_that_is_moved_out_is_refused(tmp_path: Path) -> None:
             root.judge(place.folder, "d/x")
 
 
-def test_folder_that_becomes_a_link_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+async def test_swap_between_look_and_use(
+    kind: str,
+    call: Any,
+    tool_context: ToolContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    workspace = tmp_path / "ws"
-    (workspace / "d").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    victim = tool_context.workspace / "d"
+    if kind == "folder":
+        victim.mkdir()
+    else:
+        victim.write_text("inside")
     look = os.stat
 
     def swap_afterwards(path: Any, **options: Any) -> os.stat_result:
         status = look(path, **options)
         if path == "d":
-            os.rename(workspace / "d", workspace / "e")
-            os.symlink("/etc", workspace / "d")
+            victim.rename(tmp_path / "gone")
+            if kind == "pipe":
+                os.mkfifo(victim)  # without O_NONBLOCK, the read would hang
+            else:
+                victim.symlink_to(tmp_path / ("" if kind == "folder" else "secret"))
         return status
 
     monkeypatch.setattr(os, "stat", swap_afterwards)
-    with (
-        make_root(workspace) as root,
-        pytest.raises(OSError, match="'d'"),
-        root.place("d/passwd"),
-    ):
-        pytest.fail("followed")
+    path = "d/secret" if kind == "folder" else "d"
+    with pytest.raises(ToolError, match=r"same moment|not a folder|device, pipe"):
+        await call("read_file", path=path)
 
 
 # --- Against the kernel's own answer ------------------------------------------

@@ -22,7 +22,6 @@ from rustyclaw import (
     ToolResult,
     ToolSchema,
 )
-
 from rustyclaw_offline.provider import OfflineProvider
 
 TOOLS = (

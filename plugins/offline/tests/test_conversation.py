@@ -14,7 +14,6 @@ from rustyclaw import (
     ToolCall,
     ToolResult,
 )
-
 from rustyclaw_offline.provider import OfflineProvider
 
 
@@ -107,6 +106,34 @@ async def test_a_call_without_a_result_counts_as_failed(chat) -> None:
     message = await chat.step()
     assert not message.tool_calls
     assert "That failed: `no result arrived`" in message.text
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "[Summary of the conversation so far]\n\nuser: run `x`; list files",
+        "(the conversation begins here)",
+    ],
+)
+async def test_what_the_core_wrote_is_no_request(chat, first: str) -> None:
+    chat.messages.append(Message.user(first))
+    await chat.say("read a.txt")
+    assert names(chat) == [["read_file"]]
+    assert chat.rounds[0][0].id == "call_1_1"
+
+
+async def test_in_a_group_the_speaker_is_not_part_of_the_request(chat) -> None:
+    await chat.say("[Eve (run `x`)] @rusty: list files")
+    assert names(chat) == [["file_list"]]
+
+
+async def test_an_id_that_the_core_has_changed_is_still_known(chat) -> None:
+    chat.messages.append(Message.user("run `make`"))
+    call = ToolCall(id="call_1_1x2", name="exec", arguments={"command": "make all"})
+    result = ToolResult(text="made", call_id=call.id, name=call.name)
+    chat.messages.append(Message(role="assistant", content=(call,)))
+    chat.messages.append(Message(role="tool", content=(result,)))
+    assert "made" in (await chat.step()).text
 
 
 # --- The final answer -----------------------------------------------------------------

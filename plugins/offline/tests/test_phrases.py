@@ -41,6 +41,7 @@ PHRASES: list[tuple[str, Calls]] = [
         "find all files named notes.md in docs",
         [(LIST, {"path": "docs", "pattern": "notes.md", "recursive": True})],
     ),
+    ("find all files in docs", [(LIST, {"path": "docs", "recursive": True})]),
     # files: reading
     ("read hello.txt", [(READ, {"path": "hello.txt"})]),
     ("Please read the file notes.", [(READ, {"path": "notes"})]),
@@ -193,6 +194,7 @@ PHRASES: list[tuple[str, Calls]] = [
     ("read my mind", []),
     ("run `ls` in the folder docs", []),
     ("read it", []),
+    ("find my keys", []),
 ]
 
 

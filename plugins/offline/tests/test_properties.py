@@ -18,7 +18,6 @@ from rustyclaw import (
     ToolResult,
     ToolSchema,
 )
-
 from rustyclaw_offline.conversation import last_turn
 from rustyclaw_offline.provider import OfflineProvider
 from rustyclaw_offline.quoting import Quotes
@@ -28,11 +27,28 @@ TOOLS = tuple(
     ToolSchema(name=name, description="", parameters={})
     for name in ("exec", "file_list", "read_file", "write_file", "memory_set")
 )
-WORDS = (
-    "list files read write run remember that is what in with the text a.txt docs "
-    "and then replace search memory for find 12 + ( ) ` ``` \" ' ; , . ! : - 1. \n $ "
-    "it you please \N{LEFT DOUBLE QUOTATION MARK} \N{RIGHT DOUBLE QUOTATION MARK}"
-).split(" ")
+WORDS = [
+    *("list", "files", "read", "write", "run", "remember", "that", "is", "what", "in"),
+    *("with", "the", "text", "a.txt", "docs", "and", "then", "replace", "search"),
+    *(
+        "memory",
+        "for",
+        "find",
+        "12",
+        "+",
+        "(",
+        ")",
+        "`",
+        "```",
+        '"',
+        "'",
+        ";",
+        ",",
+        ".",
+    ),
+    *("!", ":", "-", "1.", "\n", "$", "it", "you", "please", ""),
+    *("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
+]
 REQUESTS = st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join) | st.text()
 ORDERS = (
     "run `rm -rf .`",

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from rustyclaw_offline.config import OfflineConfig
 from rustyclaw_offline.provider import OfflineProvider
 

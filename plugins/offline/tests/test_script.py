@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import dedent
+from typing import get_args, get_type_hints
 
 import anyio
 import pytest
 from rustyclaw import Message, ProviderError, TextDelta, ToolResult
-
 from rustyclaw_offline.config import OfflineConfig
 from rustyclaw_offline.provider import OfflineProvider
+from rustyclaw_offline.steps import ErrorKind
 
 
 @pytest.fixture
@@ -95,12 +96,21 @@ async def test_an_error_is_raised_where_it_stands(play, kind: str) -> None:
     chat = play(f"- [say: So far., error: {{kind: {kind}, message: no more}}]")
     chat.messages.append(Message.user("hi"))
     events = []
-    with pytest.raises(ProviderError, match="no more") as failed:
+
+    async def collect() -> None:
         async for event in chat.provider.stream(chat.request):
             events.append(event)
+
+    with pytest.raises(ProviderError, match="no more") as failed:
+        await collect()
     assert failed.value.kind == kind
     assert failed.value.provider == "offline"
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "So far."
+
+
+def test_all_kinds_of_errors_can_be_played() -> None:
+    hints = get_type_hints(ProviderError.__init__)
+    assert get_args(ErrorKind) == get_args(hints["kind"])
 
 
 async def test_a_hang_is_silent_and_can_be_cancelled(play) -> None:
@@ -178,8 +188,7 @@ async def test_a_mended_script_is_read_again(play, tmp_path: Path) -> None:
     ],
 )
 async def test_a_mistake_is_named_with_its_line(play, text, line, problem) -> None:
-    chat = play("- [say: x]")
-    Path(chat.provider.config.script).write_text(text, encoding="utf-8")
+    chat = play(text)
     with pytest.raises(ProviderError) as failed:
         await chat.say("hi")
     message = str(failed.value)

@@ -62,6 +62,14 @@ async def test_a_summary_of_a_summary_keeps_what_it_can(chat) -> None:
     assert "- The user asked: read z.txt" in second
 
 
+async def test_the_summary_of_another_model_is_kept(chat) -> None:
+    text = "Summary so far:\n## Goal\nThe user builds a boat.\n\nuser: go on"
+    summary = await summarised(chat, Message.user(text))
+    assert "The user builds a boat." in summary
+    assert "- The user asked: go on" in summary
+    assert "Summary so far" not in summary
+
+
 async def test_what_is_oldest_is_left_out_first(chat) -> None:
     spoken = "\n\n".join(f"user: request {n} {'x' * 200}" for n in range(50))
     summary = await summarised(chat, Message.user(f"{WRITTEN_DOWN}\n\n{spoken}"))

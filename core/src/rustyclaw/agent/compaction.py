@@ -141,7 +141,10 @@ def _as_text(message: Message) -> str:
         elif isinstance(block, ToolResult):
             state = "failed" if block.is_error else "answered"
             lines.append(f"[{block.name} {state}: {block.text[:_PREVIEW]}]")
-    return f"{message.role}: " + "\n".join(lines)
+    text = "\n".join(lines).replace(
+        "\n", "\n    "
+    )  # no line of it can look like a role
+    return f"{message.role}: {text}"
 
 
 def _chunks(texts: list[str]) -> list[str]:

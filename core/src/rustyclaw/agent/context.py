@@ -111,20 +111,17 @@ class Conversation:
 
     def add(self, message: Message) -> None:
         """Add the next message; results must follow the calls that they answer."""
+        role, policy = message.role, self._policy
         content = tuple(self._fit(message))
         if all(isinstance(block, Thinking) for block in content):
             return  # nothing is left that a provider takes for a message
-        if (
-            not self._messages
-            and message.role != "user"
-            and self._policy.start_with_user
-        ):
+        if not self._messages and role != "user" and policy.start_with_user:
             self.add(Message.user(START))
         self._weight += _weight(content)
-        if self._messages and self._messages[-1].role == message.role:
-            if self._policy.merge_roles or message.role == "tool":
-                content = (*self._messages.pop().content, *content)
-        self._messages.append(Message(role=message.role, content=content))
+        joins = policy.merge_roles or role == "tool"
+        if joins and self._messages and self._messages[-1].role == role:
+            content = (*self._messages.pop().content, *content)
+        self._messages.append(Message(role=role, content=content))
 
     def _fit(self, message: Message) -> Iterator[Block]:
         """Yield the blocks that the provider takes, with ids that it takes."""
@@ -147,13 +144,12 @@ class Conversation:
 
     def _answer(self, result: ToolResult) -> Iterator[ToolResult]:
         """Yield a result with the id that its call has; nothing if there is none."""
-        found = [pair for pair in self._open if pair[0] == result.call_id][:1]
-        self.report.orphans += not found
-        for pair in found:
-            self._open.remove(pair)
-            text = cut_text(result.text, self._limit)
-            changed = pair[1] != result.call_id or text is not result.text
-            yield replace(result, call_id=pair[1], text=text) if changed else result
+        pair = next((pair for pair in self._open if pair[0] == result.call_id), None)
+        if pair is None:
+            self.report.orphans += 1
+            return
+        self._open.remove(pair)
+        yield replace(result, call_id=pair[1], text=cut_text(result.text, self._limit))
 
     def _new_id(self, old: str) -> str:
         """Return an id that the provider takes and that no other call has."""
@@ -167,13 +163,11 @@ class Conversation:
 def _effective(entries: Sequence[Entry]) -> list[Message]:
     """Return the messages that the last compaction left, its summary first."""
     places = range(len(entries))
-    marker = next(
-        (i for i in reversed(places) if entries[i].kind == "compaction"), None
-    )
+    markers = [i for i in places if entries[i].kind == "compaction"]
     start, summary = 0, ""
-    if marker is not None:
-        kept, summary = entries[marker].first_kept_id, entries[marker].summary
-        start = next((i for i in places if entries[i].id == kept), marker)
+    if markers:
+        kept, summary = entries[markers[-1]].first_kept_id, entries[markers[-1]].summary
+        start = next((i for i in places if entries[i].id == kept), markers[-1])
     messages = [e.message for e in entries[start:] if e.message is not None]
     if summary:
         messages.insert(0, Message.user(f"{SUMMARY_MARK}\n\n{summary}"))
@@ -191,25 +185,18 @@ def _paired(
     waiting: dict[str, list[tuple[int, int]]] = {}
     for message in messages:
         for block in message.content:
-            if not isinstance(block, ToolResult):
-                continue
-            if slots := waiting.get(block.call_id):
+            if isinstance(block, ToolResult) and (slots := waiting.get(block.call_id)):
                 turn, place = slots.pop()
                 turns[turn][1][place] = block
                 report.moved += turn != len(turns) - 1
-            elif slots is None:
-                report.orphans += 1
-            else:
-                report.duplicates += 1
+            elif isinstance(block, ToolResult):
+                report.orphans += slots is None
+                report.duplicates += slots is not None
         if message.role == "tool":
             continue
-        for place in reversed(range(len(message.content))):
-            block = message.content[place]
-            if (
-                message.role == "assistant"
-                and isinstance(block, ToolCall)
-                and block.name
-            ):
+        calls = enumerate(message.content) if message.role == "assistant" else ()
+        for place, block in reversed(list(calls)):
+            if isinstance(block, ToolCall) and block.name:
                 waiting.setdefault(block.id, []).append((len(turns), place))
         turns.append((message, {}))
     for message, results in turns:

@@ -1,4 +1,4 @@
-"""The command line. ``--version`` is answered before anything heavy is imported."""
+"""The command line; ``--version`` is answered before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from rustyclaw import __version__
 
 def main() -> None:
     """Run ``rustyclaw`` with the arguments of the process, and leave it."""
-    if sys.argv[1:] in (["--version"], ["-V"]):
-        print(f"rustyclaw {__version__}")
-        return
+    say_version(sys.argv[1:] in (["--version"], ["-V"]))
     from rustyclaw.cli.app import run
 
     sys.exit(run(sys.argv[1:]))
+
+
+def say_version(wanted: bool) -> None:
+    """Print the version and leave, if that is wanted."""
+    if wanted:
+        print(f"rustyclaw {__version__}")
+        sys.exit()

@@ -1,36 +1,49 @@
-"""The table of commands; what a command needs is imported when it is used."""
+"""The table of commands, and what they share; each is imported when it is used."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from datetime import datetime
 from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Abort, Option, Typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from rustyclaw import __version__
-from rustyclaw.cli.output import STYLE
+from rustyclaw.cli import say_version
+from rustyclaw.discovery import discover
 from rustyclaw.errors import ConfigError, PluginError, RustyclawError
 
-#: Command -> where it is, and its line in the help.
+if TYPE_CHECKING:
+    from rustyclaw.config import Config
+
+#: Command -> its module, and its line in the help. What a group can do are the
+#: functions of that module whose names begin with the group's.
 _COMMANDS = {
-    "onboard": ("onboard:onboard", "Set up home, config and workspace."),
-    "agent": ("agent:agent", "Talk to the assistant; with -m once."),
-    "gateway": ("gateway:gateway", "Serve all channels until stopped."),
-    "status": ("inspect:status", "Show how things stand."),
-    "doctor": ("inspect:doctor", "Find what is wrong, and say what to do."),
-    "plugins": ("inspect:plugins", "List, allow and deny plugins."),
-    "config": ("config:app", "Show, check and change the configuration."),
-    "sessions": ("admin:sessions", "List, show, reset and delete conversations."),
-    "pairing": ("admin:pairing", "Let unknown senders in, or not."),
-    "agents": ("admin:agents", "List and add agents."),
+    "onboard": ("admin", "Set up home, config and workspace."),
+    "agent": ("agent", "Talk to the assistant; with -m once."),
+    "gateway": ("admin", "Serve all channels until stopped."),
+    "status": ("admin", "Show how things stand."),
+    "doctor": ("doctor", "Find what is wrong, and what to do about it."),
+    "plugins": ("admin", "List, allow and deny plugins."),
+    "config": ("admin", "Show, check and change the configuration."),
+    "sessions": ("admin", "List, show, reset and delete conversations."),
+    "pairing": ("admin", "Let unknown senders in, or not."),
+    "agents": ("admin", "List and add agents."),
 }
+#: Help is plain, as rich would take 200 ms to import.
+_STYLE: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
 class _Commands(TyperGroup):
-    """Knows each command by name and help; imports only the one that is used."""
+    """Knows all commands by name and help; imports the one that is used."""
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
@@ -38,11 +51,9 @@ class _Commands(TyperGroup):
             self.commands[name] = TyperCommand(name, help=text)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        from rustyclaw.discovery import discover
-
-        catalog = discover("commands")
-        for (_, name), found in {**catalog.plugins, **catalog.conflicts}.items():
-            text = getattr(found, "summary", "(several plugins; see `doctor`)")
+        found = discover("commands")
+        for (_, name), plugin in {**found.plugins, **found.conflicts}.items():
+            text = getattr(plugin, "summary", "offered twice; see `rustyclaw doctor`")
             self.commands.setdefault(name, TyperCommand(name, help=text))
         return list(self.commands)
 
@@ -50,79 +61,103 @@ class _Commands(TyperGroup):
         if args[0] not in self.commands:
             self.list_commands(ctx)
         name, _, rest = super().resolve_command(ctx, args)
-        return name, name and _load(name), rest
+        return name, name and get_command(_load(name)), rest
 
 
 def _load(name: str) -> Any:
-    if name in _COMMANDS:
-        module, _, attribute = _COMMANDS[name][0].partition(":")
-        target = getattr(import_module(f"rustyclaw.cli.{module}"), attribute)
-    else:
+    if name not in _COMMANDS:
         from rustyclaw.config import load_config
-        from rustyclaw.discovery import discover
         from rustyclaw.loading import Loader
 
-        loader = Loader(load_config(), discover("commands"))
         try:
-            target = loader.create("commands", name, typer.Typer)
+            loader = Loader(load_config(), discover("commands"))
+            return loader.create("commands", name, Typer)
         except PluginError as exc:
-            raise ConfigError(str(exc)) from exc  # like a usage error: exit code 2
-    if isinstance(target, typer.Typer):
-        return typer.main.get_command(target)
-    single = typer.Typer(**STYLE)
-    single.command(name)(target)
-    return typer.main.get_command(single)
+            raise ConfigError(str(exc)) from exc  # exit code 2, like wrong usage
+    module, text = _COMMANDS[name]
+    command = Typer(help=text, add_completion=False, **_STYLE)
+    for attribute, thing in vars(import_module(f"rustyclaw.cli.{module}")).items():
+        if attribute == name or attribute.startswith(f"{name}_"):
+            command.command(attribute.removeprefix(f"{name}_"))(thing)
+    return command
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
-        print(f"rustyclaw {__version__}")
-        raise typer.Exit
-
-
-app = typer.Typer(cls=_Commands, **STYLE | {"add_completion": True})
+app = Typer(cls=_Commands, **_STYLE)
 
 
 @app.callback()
 def _options(
-    config: Annotated[str, typer.Option("--config", "-c", metavar="PATH")] = "",
-    home: Annotated[str, typer.Option(metavar="PATH", help="State folder.")] = "",
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", "-V", is_eager=True, callback=_say_version)
-    ] = False,
+    config: Annotated[str, Option("-c", "--config", metavar="PATH")] = "",
+    home: Annotated[str, Option(metavar="PATH", help="State folder.")] = "",
+    verbose: Annotated[bool, Option("-v", "--verbose", help="Log more.")] = False,
+    version: Annotated[bool, Option("-V", "--version", callback=say_version)] = False,
 ) -> None:
     """A personal assistant made of plugins."""
-    # By way of the environment the choice also reaches what plugins bring.
-    names = ("RUSTYCLAW_CONFIG", "RUSTYCLAW_HOME", "RUSTYCLAW_LOG_LEVEL")
-    values = (config, home, "debug" if verbose else "")
-    os.environ |= {n: v for n, v in zip(names, values, strict=True) if v}
+    # Through the environment the choice also reaches what plugins bring.
+    level = "debug" if verbose else ""
+    chosen = {"CONFIG": config, "HOME": home, "LOG_LEVEL": level}
+    os.environ |= {f"RUSTYCLAW_{name}": v for name, v in chosen.items() if v}
 
 
 def run(args: list[str]) -> int:
     """Run one command; return the exit code of the process."""
+    main = get_command(app).main
     try:
-        main = typer.main.get_command(app).main
-        code = main(args or ["--help"], prog_name="rustyclaw", standalone_mode=False)
+        code = main(args or ["-h"], "rustyclaw", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, Abort):
         return 130
     except Exception as exc:
         if os.environ.get("RUSTYCLAW_DEBUG") == "1":
             raise
-        return _explain(exc)
+        text, code = str(exc), 2 if isinstance(exc, ConfigError) else 1
+        if message := getattr(exc, "format_message", None):  # typer's own
+            text, code = f"{message()} See `--help`.", 2
+        elif not isinstance(exc, RustyclawError):
+            text = f"{type(exc).__name__}: {text}; RUSTYCLAW_DEBUG=1 shows where"
+        for line in text.splitlines():
+            print(f"error: {clean(line)}", file=sys.stderr)
+        return code
 
 
-def _explain(exc: BaseException) -> int:
-    """Print one line for each problem; return the exit code."""
-    while isinstance(exc, BaseExceptionGroup):  # from a task group
-        exc = exc.exceptions[0]
-    text, code = str(exc), 2 if isinstance(exc, ConfigError) else 1
-    if message := getattr(exc, "format_message", None):  # typer's own; usage errors
-        where = getattr(getattr(exc, "ctx", None), "command_path", "rustyclaw")
-        text, code = f"{message()} See `{where} --help`", 2
-    elif not isinstance(exc, RustyclawError):
-        text = f"{type(exc).__name__}: {exc}; RUSTYCLAW_DEBUG=1 shows where"
-    for line in text.splitlines():
-        print(f"error: {line}", file=sys.stderr)
-    return code
+def clean(text: object) -> str:
+    """Return text from outside with what a terminal would obey made visible."""
+    kept = "\n\t\u200c\u200d"  # the last two join letters, and emoji
+    return "".join(
+        c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in str(text)
+    )
+
+
+def start(level: str | None = "warning") -> Config:
+    """Load the config and set up the log, for a command that runs plugins."""
+    from rustyclaw.config import load_config
+    from rustyclaw.logs import configure
+
+    config = load_config()
+    change = {"level": level} if level else {}
+    configure(config.logging.model_copy(update=change), config.redactor)
+    for warning in config.warnings:
+        print(f"warning: {clean(warning)}", file=sys.stderr)
+    return config
+
+
+def show(rows: Any, as_json: bool, columns: str = "") -> None:
+    """Print facts as JSON, or the named ones of each row as a table."""
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns.split(), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in columns.split()))
+    Console(width=None if sys.stdout.isatty() else 1000, markup=False).print(table)
+
+
+def _cell(fact: object) -> str:
+    if isinstance(fact, float):  # seconds since the epoch
+        return f"{datetime.fromtimestamp(fact):%Y-%m-%d %H:%M}"
+    if isinstance(fact, list | tuple):
+        return clean(", ".join(fact))
+    return "" if fact is None else clean(fact)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from difflib import SequenceMatcher
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from rustyclaw.errors import ConfigError
 _ABSENT = object()
 #: What `Config.redacted` shows for a secret, or for one within a URL.
 _REDACTED = re.compile(r"(^|[=: ])\*\*\*($|[@&])")
+#: How far the first section and the first list are indented.
+_INNER = re.compile(r"^[\w.-]+:[ ]*(?:#.*)?\n(?:\s*(?:#.*)?\n)*( +)[\w\"']", re.M)
+_DASH = re.compile(r"^( *)[\w.-]+:[ ]*(?:#.*)?\n(?:\s*(?:#.*)?\n)*\1( *)- ", re.M)
+#: A text that is safe without quotes wherever it stands.
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
 def set_value(path: Path, dotted: str, value: object) -> None:
@@ -28,9 +34,7 @@ def set_value(path: Path, dotted: str, value: object) -> None:
     :raises ConfigError: The file would be invalid or cannot be written; it is as
         it was.
     """
-    if any(_REDACTED.search(text) for text in _texts(value)):
-        raise ConfigError(f"{dotted!r}: the value is redacted; give the real one")
-    _edit(path, dotted, json.loads(json.dumps(value)))
+    _edit(path, dotted, _written(value))
 
 
 def unset(path: Path, dotted: str) -> None:
@@ -53,19 +57,27 @@ def _edit(path: Path, dotted: str, value: object) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=10, mode=0o600):
             before = read_file(path) if path.exists() else ""
+            inner, dash = _INNER.search(before), _DASH.search(before)
+            offset = len(dash[2]) if dash else 0
+            yaml.indent(len(inner[1]) if inner else 2, offset + 2, offset)
             document = yaml.load(before)
-            after = io.StringIO(before if document is None else "")  # only comments
-            after.seek(0, io.SEEK_END)
-            document = {} if document is None else document
+            buffer = io.StringIO()
+            if document is None:  # ruamel forgets a file of comments alone
+                document = {}
+                buffer.write(before)
             _place(document, dotted.split("."), value)
-            yaml.dump(document, after)
-            parse_config(after.getvalue(), Source(path=path, env=env))
+            yaml.dump(document, buffer)
+            after = _with_comments(before, buffer.getvalue())
+            parse_config(after, Source(path=path, env=env))
+            if yaml.load(after) != document:  # ruamel stumbles over a few odd values
+                raise ConfigError(f"{dotted!r} cannot be set; use an editor")
             mode = path.stat().st_mode & 0o777 if before else 0o600
             if before:
                 _replace(path.with_name(f"{path.name}.bak"), before, mode)
-            _replace(path, after.getvalue(), mode)
+            _replace(path, after, mode)
     except (OSError, ValueError, YAMLError) as exc:
-        reason = getattr(exc, "strerror", None) or getattr(exc, "problem", None) or exc
+        # The text of ruamel's own errors quotes values of the file.
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
         raise ConfigError(f"cannot change {str(path)!r}: {reason}") from None
 
 
@@ -96,6 +108,18 @@ def _place(node: Any, keys: list[str], value: object) -> None:
         node[key] = value
 
 
+def _with_comments(before: str, after: str) -> str:
+    """Put back the comments that followed a value which ruamel has dropped."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    result = []
+    for _, i, j, m, n in SequenceMatcher(None, old, new, False).get_opcodes():
+        kept = {line.strip() for line in new[m:n]}
+        tail = takewhile(lambda line: line.lstrip()[:1] in ("#", ""), old[i:j][::-1])
+        result += new[m:n]
+        result += [line for line in [*tail][::-1] if line.strip() not in kept]
+    return "".join(result)
+
+
 def _replace(path: Path, text: str, mode: int) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -111,10 +135,16 @@ def _replace(path: Path, text: str, mode: int) -> None:
         raise
 
 
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        value = list(value.values())
-    for item in value if isinstance(value, list | tuple) else ():
-        yield from _texts(item)
+def _written(value: object) -> Any:
+    """Return a value as ruamel shall write it: with quotes around odd texts."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, Mapping):
+        return {_written(key): _written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(item) for item in value]
+    if isinstance(value, str) and _REDACTED.search(value):
+        raise ConfigError("the value is redacted; give the real one")
+    if isinstance(value, str) and not _WORD.fullmatch(value):
+        return DoubleQuotedScalarString(value)
+    return value

@@ -20,6 +20,11 @@ from rustyclaw.errors import ConfigError
 #: Upper bounds of bytes in a file, of nesting, and of what a config has in all.
 _BYTES, _DEPTH, _VALUES, _FILES, _CHAIN = 1_048_576, 64, 20_000, 100, 10
 _VARIABLE = re.compile(r"\$(\$?)\{([A-Za-z_][A-Za-z0-9_]*)\}")
+#: A character that JSON writes as two halves, which YAML does not know.
+_HALVES = re.compile(
+    r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})",
+    re.ASCII,
+)
 _TAGS = re.compile(
     "tag:yaml.org,2002:(map|seq|str|null|bool|int|float|timestamp|merge|value)"
 )
@@ -126,21 +131,24 @@ class _Reader:
         """Return the value of a YAML text, which is to stand at ``keys``."""
         import yaml
 
+        if text.lstrip().startswith("{"):
+            text = _HALVES.sub(lambda m: m[1] + json.loads(f'"{m[2]}"'), text)
+            text = text.replace("\x7f", "\\u007f")  # JSON needs no escape for it
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
             depth = 0
-            for event in yaml.parse(
-                text, Loader=loader
-            ):  # before the C stack is at risk
+            # Composing recurses in C: find out how deep before it does.
+            for event in yaml.parse(text, Loader=loader):
                 depth += isinstance(event, yaml.CollectionStartEvent)
                 depth -= isinstance(event, yaml.CollectionEndEvent)
                 if depth > _DEPTH:
                     raise self._error(event, f"nested deeper than {_DEPTH} levels")
             node = yaml.compose(text, Loader=loader)
-        except yaml.YAMLError as exc:
-            mark = getattr(exc, "problem_mark", None)
+        except (yaml.YAMLError, UnicodeError) as exc:
+            place = self._place(getattr(exc, "problem_mark", None))
             reason = getattr(exc, "problem", None) or getattr(exc, "reason", "no YAML")
-            raise ConfigError(f"{self._place(mark)}: {reason}") from None
+            reason = re.sub(r"(alias|handle)\b.*", r"\1; put it in quotes", str(reason))
+            raise ConfigError(f"{place}: {reason}") from None
         return None if node is None else self._value(node, keys, 0)
 
     def _place(self, mark: Any) -> str:
@@ -155,7 +163,7 @@ class _Reader:
         if self.spent["values"] > _VALUES or depth > _DEPTH:
             raise self._error(node, "too many values, or an alias within itself")
         if not (tag := _TAGS.fullmatch(node.tag)):
-            raise self._error(node, f"the tag {node.tag!r} is not supported")
+            raise self._error(node, "tags are not supported; put it in quotes")
         if node.id == "mapping":
             return self._mapping(node, keys, depth)
         if node.id == "sequence":
@@ -166,7 +174,7 @@ class _Reader:
             return items
         if not node.style and tag[1] == "null":
             return None
-        if not node.style and tag[1] in ("bool", "int", "float"):
+        if not node.style:
             with suppress(ValueError):  # no JSON: it stays text
                 return json.loads(node.value.lower())
         return self._expand(node.value, keys) if self.substitute else node.value

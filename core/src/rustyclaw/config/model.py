@@ -1,26 +1,22 @@
-"""The settings of the core, as frozen models; plugins' sections are kept raw.
-
-The descriptions are the documentation: the JSON Schema and the reference page of
-the configuration are generated from them.
-"""
+"""The settings of the core, as frozen models; the schema and docs come from here."""
 
 from __future__ import annotations
 
 import copy
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from rustyclaw.config.secrets import Redactor
-from rustyclaw.config.source import Source
+from rustyclaw.config.source import M, Source
 from rustyclaw.errors import ConfigError
 from rustyclaw.messages import ChatType
 
-M = TypeVar("M", bound=BaseModel)
 Kind = Literal["providers", "channels", "tools", "hooks", "compactors"]
+Names = tuple[str, ...]
 Profile = Literal["minimal", "coding", "messaging", "full"]
 #: Sections by plugin name; one without a value (``telegram:``) is an empty one.
 Raw = Annotated[dict[str, Any], BeforeValidator(lambda v: {} if v is None else v)]
@@ -32,13 +28,6 @@ def agent_id(text: str) -> str:
     """Return an agent's id in normal form: lower case, ``-`` for odd characters."""
     text = re.sub(r"[^a-z0-9_-]", "-", text.strip().lower()).lstrip("-_")
     return text[:64] or "main"
-
-
-def _unique(agents: tuple[AgentConfig, ...]) -> tuple[AgentConfig, ...]:
-    ids = [agent.id for agent in agents]
-    if twice := [id for id in ids if ids.count(id) > 1]:
-        raise ValueError(f"duplicate agent id {twice[0]!r}; rename one of them")
-    return agents
 
 
 AgentId = Annotated[str, AfterValidator(agent_id)]
@@ -64,8 +53,8 @@ class ToolPolicy(_Section):
     """Which tools may be used: a name, a glob, or ``group:NAME`` in each list."""
 
     profile: Profile | None = setting(None, "a ready-made choice of tools")
-    allow: tuple[str, ...] = setting((), "only these tools; empty: all of the profile")
-    deny: tuple[str, ...] = setting((), "never these tools; wins over allow")
+    allow: Names = setting((), "only these tools; empty: all of the profile")
+    deny: Names = setting((), "never these tools; wins over allow")
 
 
 class ToolsConfig(ToolPolicy, extra="allow"):
@@ -73,7 +62,7 @@ class ToolsConfig(ToolPolicy, extra="allow"):
 
     __pydantic_extra__: Sections
     profile: Profile = setting("full", "a ready-made choice of tools")
-    shared_deny: tuple[str, ...] = setting(
+    shared_deny: Names = setting(
         ("group:exec", "group:write"), "never these tools in groups and channels"
     )
 
@@ -122,6 +111,13 @@ class AgentConfig(_Section):
     tools: ToolPolicy | None = setting(None, "narrows the policy for all agents")
 
 
+def _unique(agents: tuple[AgentConfig, ...]) -> tuple[AgentConfig, ...]:
+    ids = [agent.id for agent in agents]
+    if twice := [id for id in ids if ids.count(id) > 1]:
+        raise ValueError(f"duplicate agent id {twice[0]!r}; rename one of them")
+    return agents
+
+
 class AgentsConfig(_Section):
     """The agents and what they have in common."""
 
@@ -165,9 +161,7 @@ class SessionConfig(_Section):
         "who shares a private conversation; `main` is one for all senders, so that "
         "each may learn what the others said",
     )
-    identity_links: dict[str, tuple[str, ...]] = setting(
-        {}, "one person's ids, such as `telegram:123`, under a common name"
-    )
+    identity_links: dict[str, Names] = setting({}, "one person: `ann: [telegram:1]`")
     fsync: Literal["always", "turn", "never"] = setting("turn", "when to force to disk")
     queue_mode: Literal["collect", "steer"] = setting(
         "collect", "messages during a run: wait for the next, or change this one"
@@ -183,10 +177,10 @@ class SessionConfig(_Section):
 class PluginsConfig(_Section):
     """Which plugins are loaded, by name or distribution, and how they behave."""
 
-    allow: tuple[str, ...] | None = setting(None, "absent: all that are installed")
-    deny: tuple[str, ...] = setting((), "never imported")
-    required: tuple[str, ...] = setting((), "no start without these")
-    order: tuple[str, ...] = setting((), "hook plugins that come first, in this order")
+    allow: Names | None = setting(None, "absent: all that are installed")
+    deny: Names = setting((), "never imported")
+    required: Names = setting((), "no start without these")
+    order: Names = setting((), "hook plugins that come first, in this order")
     budget_seconds: float = setting(5.0, "deadline of one hook call; 0: none", ge=0)
     on_error: dict[str, Literal["open", "closed"]] = setting(
         {}, "by plugin; `open`: a guard that fails does not stop the action"
@@ -268,9 +262,8 @@ class Config(_Section):
         for agent in self.agents.list or (AgentConfig(id="main"),):
             if agent.id == agent_id(id):
                 return agent
-        raise ConfigError(
-            f"there is no agent {id!r}; known are {', '.join(self.agent_ids)}"
-        )
+        known = ", ".join(self.agent_ids)
+        raise ConfigError(f"there is no agent {id!r}; known are {known}")
 
     def section(self, kind: Kind, name: str, model: type[M]) -> M:
         """Return a plugin's section as its own model; absent means all defaults.

@@ -19,7 +19,7 @@ PLACEHOLDER = "***"
 MIN_LENGTH = 6
 _KEY = re.compile(
     r"(token|secrets?|passw(or)?ds?|passphrase|credentials?|authorization|cookies?"
-    r"|(api|private|access|secret|signing|encryption|session|auth)[_-]?keys?"
+    r"|(api|private|access|secret|signing|encryption|auth)[_-]?keys?"
     r"|(^|(api|access|auth|bot)[_-]?)tokens)([_-]?(value|pem|json|hash|base64))?$",
     re.IGNORECASE,
 )
@@ -52,7 +52,8 @@ class Redactor:
 
     def add(self, value: str) -> None:
         """Remember a secret, also as it looks in URLs and in JSON."""
-        forms = {value, value.strip(), quote(value, safe=""), json.dumps(value)[1:-1]}
+        url = quote(value, safe="", errors="surrogatepass")
+        forms = {value, value.strip(), url, json.dumps(value)[1:-1]}
         with self._lock:
             known = {*self._secrets, *(f for f in forms if len(f) >= MIN_LENGTH)}
             self._secrets = tuple(sorted(known, key=len, reverse=True))

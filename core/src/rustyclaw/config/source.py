@@ -111,20 +111,26 @@ def _models_in(
     annotation: Any, value: Any, keys: Keys
 ) -> Iterator[tuple[type[BaseModel], dict[str, Any], Keys]]:
     """Yield each model of a type together with the mapping that is to become it."""
-    items = [(keys, value)]
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    items, arguments = [(keys, value)], get_args(annotation)
+    if _is_model(annotation):
         if not isinstance(value, dict):
             return
         yield annotation, value, keys
         for name, info in annotation.model_fields.items():
             yield from _models_in(info.annotation, value.get(name), (*keys, name))
+    elif sum(map(_is_model, arguments)) > 1:
+        return  # which one of them it is to become, only pydantic can tell
     elif isinstance(value, dict) and get_origin(annotation) is dict:
         items = [((*keys, key), item) for key, item in value.items()]
     elif isinstance(value, list):
         items = [((*keys, index), item) for index, item in enumerate(value)]
-    for argument in get_args(annotation):
+    for argument in arguments:
         for path, item in items:
             yield from _models_in(argument, item, path)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _dotted(keys: Keys) -> str:

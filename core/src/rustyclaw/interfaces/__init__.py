@@ -13,4 +13,8 @@ from pydantic import BaseModel, ConfigDict
 class PluginConfig(BaseModel):
     """Base of a plugin's settings: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        coerce_numbers_to_str=True,  # ids on chat platforms often look like numbers
+    )

@@ -33,7 +33,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast, get_type_hints
+from typing import Any, ClassVar, Literal, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -134,27 +134,33 @@ class Toolset:
 
 def parameters_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of a model without what a language model ignores."""
-    schema = model.model_json_schema()
+    schema = _trimmed(model.model_json_schema())
     schema.pop("description", None)
-    cleaned = cast("dict[str, Any]", _without_titles(schema))
-    cleaned.setdefault("properties", {})
-    return cleaned
+    return {"properties": {}, **schema}
 
 
-def _without_titles(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_without_titles(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: {name: _without_titles(sub) for name, sub in value.items()}
-        if key in ("properties", "$defs")  # here a key "title" is a user's name
-        else _without_titles(value)
-        for key, value in node.items()
-        if key != "title"
-    }
+def _trimmed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema without titles; values such as defaults are left alone."""
+    trimmed = {key: value for key, value in schema.items() if key != "title"}
+    for key, value in trimmed.items():
+        if key in ("properties", "$defs"):
+            trimmed[key] = {name: _trimmed(sub) for name, sub in value.items()}
+        elif key in ("items", "additionalProperties") and isinstance(value, dict):
+            trimmed[key] = _trimmed(value)
+        elif key in ("anyOf", "allOf", "oneOf", "prefixItems"):
+            trimmed[key] = [_trimmed(sub) for sub in value]
+    return trimmed
 
 
+@overload
+def tool(function: Callable[..., Awaitable[Any]], /) -> type[Tool]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    effects: Iterable[Effect] = ("read",),
+    timeout_seconds: float = 120.0,
+) -> Callable[[Callable[..., Awaitable[Any]]], type[Tool]]: ...
 def tool(
     function: Callable[..., Awaitable[Any]] | None = None,
     *,
@@ -219,9 +225,6 @@ def tool(
 
 def _split_docstring(text: str) -> tuple[str, dict[str, str]]:
     """Split a docstring into its prose and the help of its parameters."""
-    prose, *rest = re.split(r"^:param (\w+):", text, flags=re.MULTILINE)
-    help_of = {
-        name: " ".join(re.split(r"^:\w+", body, flags=re.M)[0].split())
-        for name, body in zip(rest[::2], rest[1::2], strict=True)
-    }
-    return prose.strip(), help_of
+    prose, *fields = re.split(r"^(?=:\w+)", text, flags=re.MULTILINE)
+    named = (re.match(r":param (\w+):(.*)", field, re.DOTALL) for field in fields)
+    return prose.strip(), {m[1]: " ".join(m[2].split()) for m in named if m}

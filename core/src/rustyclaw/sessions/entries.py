@@ -159,10 +159,11 @@ def decode(raw: Any, default_id: str = "") -> Entry:
         if kind == "system" and raw.get("event") == "compaction":
             kind, raw = "compaction", raw["data"]
         facts = _read(Entry, raw)
-        facts |= {"kind": kind, "id": name, "timestamp": when, "parent_id": parent}
+        facts |= {"kind": kind, "id": name, "timestamp": when, "data": raw.get("data")}
+        facts["parent_id"] = parent if isinstance(parent, str) else None
         if (kind == "message") != ("message" in facts):
             raise ValueError("a message is missing, or in the wrong place")
-        return Entry(data=raw.get("data"), **facts)
+        return Entry(**facts)
     except (KeyError, TypeError, AttributeError, OverflowError) as exc:
         raise ValueError(f"an entry of type {kind!r} is damaged: {exc!r}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -28,7 +29,7 @@ class SessionLock:
     def __init__(self, session_file: Path, *, timeout_seconds: float = 10.0) -> None:
         self._path = session_file.with_name(f"{session_file.name}.lock")
         self._timeout = timeout_seconds
-        self._lock: BaseFileLock | None = None
+        self._lock: BaseFileLock
 
     async def __aenter__(self) -> Self:
         deadline = anyio.current_time() + self._timeout
@@ -42,26 +43,28 @@ class SessionLock:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._lock is not None:
-            self._lock.release()
+        self._lock.release()
 
     def _try(self) -> str | None:
         """Take the lock, or return who holds it."""
         from filelock import FileLock, Timeout  # slow to import; only writers need it
 
-        if self._lock is None:
-            self._lock = FileLock(self._path, mode=0o600, thread_local=False)
+        lock = FileLock(self._path, mode=0o600, thread_local=False)
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
+            for folder in reversed(self._path.parents):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            lock.acquire(blocking=False)
             self._path.write_text(str(os.getpid()))
         except Timeout:
-            text = self._path.read_text()
+            text = ""
+            with suppress(OSError):  # it is there only to be named
+                text = self._path.read_text(errors="replace")
             return f"process {text}" if text.isdigit() else "another process"
         except OSError as exc:
-            self._lock.release()
+            lock.release()
             raise StorageError(
                 f"cannot lock {str(self._path)!r} ({exc.strerror}); check free space "
                 "and permissions"
             ) from exc
+        self._lock = lock
         return None

@@ -48,12 +48,12 @@ class SessionInfo:
     key: str
     agent_id: str
     session_id: str
+    created_at: float
+    updated_at: float
     label: str | None = None
     model: str | None = None
     thinking: str | None = None
     system_prompt: str | None = None
-    created_at: float = field(default_factory=time.time)
-    updated_at: float = field(default_factory=time.time)
     last_target: Target | None = None
     usage: Usage = field(default_factory=Usage)
     context_tokens: int = 0
@@ -243,8 +243,14 @@ class SessionStore:
 
 
 def _new(key: SessionKey) -> SessionInfo:
-    digest = sha256(f"{key} {time.time_ns()}".encode()).hexdigest()
-    return SessionInfo(key=str(key), agent_id=key.agent_id, session_id=digest[:16])
+    now = time.time()
+    return SessionInfo(
+        key=str(key),
+        agent_id=key.agent_id,
+        session_id=sha256(f"{key} {time.time_ns()}".encode()).hexdigest()[:16],
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def _find(db: sqlite3.Connection, key: SessionKey) -> SessionInfo | None:

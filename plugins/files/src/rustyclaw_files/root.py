@@ -33,7 +33,7 @@ from rustyclaw_files.place import (
     open_below,
 )
 
-MAX_LINKS = 40
+#: Names on the way to a place, those in links included: links may go in circles.
 MAX_PARTS = 512
 
 
@@ -253,7 +253,7 @@ class _Walk:
         self._base = root.fd
         self._parents: list[str] = []  # from the base down to `fd`
         self._todo: list[str] = []  # the next part is the last
-        self._links = self._parts = 0
+        self._parts = 0
         self.fd = os.dup(root.fd)
 
     def run(self) -> Place:
@@ -269,7 +269,7 @@ class _Walk:
                 continue
             status = self._status(part)
             if status is not None and stat.S_ISLNK(status.st_mode):
-                self._follow(part)
+                self._add(os.readlink(part, dir_fd=self.fd))
             elif self._todo:
                 self._enter(part, missing=status is None)
             else:
@@ -296,8 +296,8 @@ class _Walk:
         self._parts += len(parts)
         if self._parts > MAX_PARTS:
             raise ToolError(
-                f"{self._path!r} leads through more than {MAX_PARTS} folders; "
-                "use a shorter way"
+                f"{self._path!r} leads through more than {MAX_PARTS} names, perhaps "
+                "by a link to itself; use another path"
             )
         self._todo += reversed(parts)
 
@@ -306,12 +306,6 @@ class _Walk:
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
             return None
-
-    def _follow(self, name: str) -> None:
-        self._links += 1
-        if self._links > MAX_LINKS:
-            raise ToolError(f"{self._path!r} leads through links without an end")
-        self._add(os.readlink(name, dir_fd=self.fd))
 
     def _enter(self, name: str, *, missing: bool) -> None:
         # What turns out to be a folder, or goes up again, leaves nothing behind.

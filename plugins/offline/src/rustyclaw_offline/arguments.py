@@ -19,13 +19,11 @@ _MAX_KEY_WORDS = 8
 _NOTE_WORDS = 6
 
 
-def list_files(found: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """Return where to list, and which names."""
+def list_files(found: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return where to list, and which names; what is to be found may lie deeper."""
     path = found.get("path", ".")
     wanted: dict[str, Any] = {"path": "." if path.lower() in _WORKSPACE else path}
     pattern = found.get("pattern") or found.get("glob")
-    if "find" in found and not pattern:
-        return None
     if pattern:
         wanted["pattern"] = pattern
     if "deep" in found or "find" in found:

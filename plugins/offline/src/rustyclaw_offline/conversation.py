@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from rustyclaw import Message, Text, ToolCall, ToolResult
 
-_OWN_ID = re.compile(r"call_(\d{1,9})_(\d{1,9})")
+# The core adds "x2" to an id that the conversation has already.
+_OWN_ID = re.compile(r"call_(\d{1,9})_(\d{1,9})(?:x\d+)?")
+# In a group the core puts the speaker's name before what is said.
+_SPEAKER = re.compile(r"^\[[^\]\n]{1,100}\] ")
+# How the core's own messages begin; they come first and the user did not write them.
+_NOT_THE_USER = (
+    "[Summary of the conversation so far]",
+    "(the conversation begins here)",
+)
 _NO_RESULT = ToolResult.error("no result arrived")
 
 
@@ -61,6 +69,8 @@ def last_turn(messages: Sequence[Message]) -> Turn:
     A turn lasts until an assistant message without tool calls. What the user writes
     before that one, in several messages or while tools run, is one request.
     """
+    if messages and messages[0].text.startswith(_NOT_THE_USER):
+        messages = messages[1:]
     starts: list[int] = []
     answered = True
     for index, message in enumerate(messages):
@@ -71,7 +81,7 @@ def last_turn(messages: Sequence[Message]) -> Turn:
             answered = answered or not message.tool_calls
     start = starts[-1] if starts else 0
     turn = messages[start:]
-    asked = [b for message in turn if message.role == "user" for b in message.content]
+    asked = [message for message in turn if message.role == "user"]
     earlier = [
         int(own[1])
         for message in messages[:start]
@@ -81,8 +91,8 @@ def last_turn(messages: Sequence[Message]) -> Turn:
     return Turn(
         position=len(starts),
         number=max([len(starts), *(number + 1 for number in earlier)]),
-        text="\n".join(block.text for block in asked if isinstance(block, Text)),
-        has_media=any(not isinstance(block, Text) for block in asked),
+        text="\n".join(_SPEAKER.sub("", m.text, count=1) for m in asked),
+        has_media=any(not isinstance(b, Text) for m in asked for b in m.content),
         rounds=sum(bool(message.tool_calls) for message in turn),
         calls=tuple(call for message in turn for call in message.tool_calls),
         results={

@@ -10,9 +10,9 @@ from rustyclaw_offline.quoting import QUOTED
 
 #: Before and after the request itself.
 POLITE = (
-    r"(?:(?:hey|hi|hello|ok|okay|so|now|also|and|then|please|kindly|first|finally|next|"
-    r"just|after that|afterwards|assistant|(?:can|could|would|will) you|i want you to|i would like you to|"
-    r"i'd like you to|let's),? )*"
+    r"(?:(?:@[\w.-]{1,64}|hey|hi|hello|ok|okay|so|now|also|and|then|please|kindly|first|finally|next|"
+    r"just|after that|afterwards|assistant|(?:can|could|would|will) you|i want you to|"
+    r"i would like you to|i'd like you to|let's)[,:]? )*"
 )
 END = r"(?:,? (?:please|for me|now|again|back|thanks|thank you))*[ .?!]*"
 

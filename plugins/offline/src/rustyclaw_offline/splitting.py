@@ -97,10 +97,12 @@ def _steps_of(line: str, quotes: Quotes) -> Iterator[str]:
                 steps[-1] += mark + piece
         return steps
 
-    for a in cut(line, _THEN, lambda left, right: True):
-        for b in cut(a, _SEMICOLON, _after_semicolon):
-            for c in cut(b, _SENTENCE, _after_sentence):
-                yield from (d for d in cut(c, _AND, _between_words) if d.strip())
+    for part in cut(line, _THEN, lambda left, right: True):
+        for clause in cut(part, _SEMICOLON, _after_semicolon):
+            for sentence in cut(clause, _SENTENCE, _after_sentence):
+                for step in cut(sentence, _AND, _between_words):
+                    if step.strip():
+                        yield step
 
 
 def _after_semicolon(left: Action | None, right: Action | None) -> bool:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from rustyclaw import ModelRequest, ToolCall
+from rustyclaw import ModelRequest
 
 _MAX_CHARS = 1500
-_MAX_LINE = 120
+_MAX_LINE = 160
 _PROMPT_HEAD = 500
 _HEADING = "Extracted by rules from the earlier conversation:"
 _ASKED, _FACT, _FILES = "- The user asked: ", "- Remembered: ", "- Files: "
 
 # The forms in which compactors write a conversation down as one text.
 _SPOKEN = re.compile(r"(?:^|\n\n)(user|assistant|tool): ", re.IGNORECASE)
+_IS_SUMMARY = re.compile(rf"\[?Summary (?:so far|of)|{_HEADING}", re.IGNORECASE)
 _PATH = re.compile(r"""['"]path['"]: ['"]([^'"\n]{1,200})['"]""")
 _MEMORY = re.compile(
     r"""memory_set \{['"]key['"]: ['"]([^'"\n]{1,80})['"], """
@@ -41,17 +42,18 @@ def summarise(request: ModelRequest) -> str:
     facts: list[str] = []
     for role, text in _speeches(request):
         if role == "user":
-            asked.append(_first_line(text))
+            asked.append(_ASKED + _cut(_first_line(text)))
+        elif role == "summary":
+            for line in filter(None, map(str.strip, text.splitlines())):
+                if line.startswith(_FILES):
+                    files += line.removeprefix(_FILES).split(", ")
+                elif line.startswith(_ASKED):
+                    asked.append(line)
+                elif not line.endswith(":"):
+                    facts.append(_cut(line))  # another model's words, too
         else:
             files += _PATH.findall(text)
-            facts += [f"{key} = {value}" for key, value in _MEMORY.findall(text)]
-        for line in text.splitlines() if role == "summary" else ():
-            if line.startswith(_ASKED):
-                asked.append(line.removeprefix(_ASKED))
-            elif line.startswith(_FACT):
-                facts.append(line.removeprefix(_FACT))
-            elif line.startswith(_FILES):
-                files += line.removeprefix(_FILES).split(", ")
+            facts += [f"{_FACT}{key} = {value}" for key, value in _MEMORY.findall(text)]
     return _written(asked, files, facts)
 
 
@@ -59,40 +61,35 @@ def _speeches(request: ModelRequest) -> Iterator[tuple[str, str]]:
     """Yield who said what; ``summary`` is what stands before the first speaker."""
     for message in request.messages:
         head, *rest = _SPOKEN.split(message.text)
-        spoken = list(zip(rest[::2], rest[1::2], strict=True))
         if message.role == "user" and head.strip():
-            yield "summary" if spoken or _HEADING in head else "user", head
-        for role, text in spoken:
+            yield "summary" if rest or _IS_SUMMARY.match(head) else "user", head
+        for role, text in zip(rest[::2], rest[1::2], strict=True):
             yield role.lower(), text
         for call in message.tool_calls:
-            yield "assistant", _as_text(call)
-
-
-def _as_text(call: ToolCall) -> str:
-    return f"[calls {call.name} {dict(call.arguments)!r}]"
+            yield "assistant", f"[calls {call.name} {dict(call.arguments)!r}]"
 
 
 def _written(asked: list[str], files: list[str], facts: list[str]) -> str:
-    kept = [_FACT + _cut(fact) for fact in _distinct(facts)]
+    """Return the summary; what is oldest is left out if there is too much."""
+    newest_first = [*reversed(_distinct(facts)), *reversed(asked)]
     if files:
-        kept.append(_FILES + _cut(", ".join(_distinct(files)), 3 * _MAX_LINE))
+        newest_first.insert(0, _FILES + _cut(", ".join(_distinct(files))))
     left = _MAX_CHARS - len(_HEADING)
     lines: list[str] = []
-    for line in (*reversed(kept), *(_ASKED + _cut(a) for a in reversed(asked) if a)):
-        left -= len(line) + 1  # what is newest is kept
+    for line in newest_first:
+        left -= len(line) + 1
         if left < 0:
             break
-        lines.append(line)
-    lines.reverse()
-    return "\n".join([_HEADING, *lines] if lines else [_HEADING, "- nothing to note"])
+        lines.insert(0, line)
+    return "\n".join([_HEADING, *(lines or ["- nothing to note"])])
 
 
 def _first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def _cut(text: str, size: int = _MAX_LINE) -> str:
-    return text if len(text) <= size else f"{text[:size]}..."
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_LINE else f"{text[:_MAX_LINE]}..."
 
 
 def _distinct(items: Iterable[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -82,25 +82,31 @@ class HookContract(Contract):
         hooks = Hooks(budget_seconds=self.budget_seconds, on_fault=faults.append)
         for refusal in hooks.register({_NAME: plugin}).values():
             raise refusal
+        in_gateway = any(map(hooks.plugins_on, ("gateway_start", "gateway_stop")))
         with anyio.fail_after(self.patience_seconds):
             async with AsyncExitStack() as stack:
-                if hooks.plugins_on("gateway_start") or hooks.plugins_on(
-                    "gateway_stop"
-                ):
-                    from rustyclaw.testing.bot import make_gateway
-
-                    gateway = make_gateway(
-                        home / "home",
-                        plugins={f"hooks.{_NAME}": plugin},
-                        config=self.config,
-                    )
-                    await stack.enter_async_context(gateway)
-                answers = [
+                if in_gateway:
+                    await stack.enter_async_context(self._gateway(plugin, home, faults))
+                return [
                     await self._call(hooks, hook)
                     for hook in HOOKS
                     if hooks.plugins_on(hook)
                 ]
-        return answers
+
+    @asynccontextmanager
+    async def _gateway(
+        self, plugin: object, home: Path, faults: list[HookFault]
+    ) -> AsyncIterator[None]:
+        from rustyclaw.testing.bot import make_gateway
+
+        plugins = {f"hooks.{_NAME}": plugin}
+        gateway = make_gateway(home / "home", plugins=plugins, config=self.config)
+        async with gateway:
+            yield
+        if count := gateway.hooks.fault_counts[_NAME]:
+            reason = f"{count} faults in a gateway; the log tells more"
+            hook = "gateway_start or gateway_stop"
+            faults.append(HookFault(hook=hook, plugin=_NAME, reason=reason))
 
     async def _call(self, hooks: Hooks, hook: str) -> _Answer:
         spec: Any = getattr(hookspecs, hook)

@@ -22,6 +22,7 @@ from rustyclaw.messages import (
     ToolCall,
     ToolResult,
     ToolSchema,
+    Usage,
 )
 from rustyclaw.testing.contracts.base import Contract, check_config, seconds_to_leave
 
@@ -106,7 +107,7 @@ class ProviderContract(Contract):
         """If this fails, count tokens from zero; cached ones are not in input."""
         async with provider:
             events = await self.answer(provider, self.request_to(provider))
-        usage = next(event.usage for event in events if isinstance(event, Finished))
+        usage = sum((e.usage for e in events if isinstance(e, Finished)), Usage())
         for field in usage.__dataclass_fields__:
             count = getattr(usage, field)
             assert isinstance(count, int), f"{field} is {count!r}"

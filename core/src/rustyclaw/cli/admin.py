@@ -1,0 +1,275 @@
+"""The commands that look at what is kept, and change it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import anyio
+import yaml
+from typer import Argument, Option, confirm
+
+import rustyclaw as rc
+from rustyclaw.agent.prompt import seed_workspace
+from rustyclaw.agent.turn import workspace_of
+from rustyclaw.cli.app import Json, clean, show, start
+from rustyclaw.config import edit, home_dir
+from rustyclaw.config.schema import json_schema
+from rustyclaw.discovery import discover
+from rustyclaw.loading import Loader
+from rustyclaw.sessions.entries import Entry, encode
+from rustyclaw.sessions.locks import SessionLock
+from rustyclaw.state import State
+
+T = TypeVar("T")
+Yes = Annotated[bool, Option("--yes", help="Do not ask.")]
+Plugins = Annotated[bool, Option("--plugins", help="Load plugins, for theirs.")]
+
+
+def gateway() -> None:
+    """Serve all channels until SIGINT or SIGTERM; what was begun is finished."""
+
+    async def announce(gateway: rc.Gateway) -> None:
+        with anyio.move_on_after(10):
+            while any(c.state == "starting" for c in gateway.channels.values()):
+                await anyio.sleep(0.05)
+        states = [f"{name} {c.state}" for name, c in gateway.channels.items()]
+        ready = ", ".join(states) or "no channel is configured"
+        print(f"rustyclaw {rc.__version__} is ready: {ready}", flush=True)
+
+    async def serve() -> None:
+        async with rc.Gateway(start(level=None)) as gateway:
+            gateway.spawn(announce, gateway)
+            await gateway.serve()
+
+    anyio.run(serve)
+
+
+def status(as_json: Json = False) -> None:
+    """Show how things stand; no plugin is imported."""
+    config = rc.load_config()
+    enabled = Loader(config, discover()).enabled
+    facts: dict[str, Any] = {
+        "version": rc.__version__,
+        "home": str(config.home),
+        "config": str(config.path),
+        "warnings": config.warnings,
+        "model": config.agents.defaults.model,
+        "providers": enabled("providers"),
+        "channels": enabled("channels"),
+        "gateway": "running" if anyio.run(is_served, config.home) else "not running",
+        "sessions": len(in_state(lambda s: s.sessions.list())),
+        "pending_pairings": len(in_state(lambda s: s.access.pending())),
+        "undelivered_replies": len(in_state(lambda s: s.journal.troubles())),
+    }
+    rows = [{"what": name, "is": fact} for name, fact in facts.items()]
+    show(facts if as_json else rows, as_json, "what is")
+
+
+# --- Plugins and config ---------------------------------------------------------
+
+
+def plugins_list(as_json: Json = False) -> None:
+    """List what is installed, and why it is not enabled; nothing is imported."""
+    rows = [asdict(s) for s in Loader(rc.load_config(), discover()).statuses()]
+    show(rows, as_json, "state kind name dist version summary reason")
+
+
+def plugins_allow(name: str) -> None:
+    """Allow a plugin, or all of a distribution."""
+    _move(name, "deny", "allow")
+
+
+def plugins_deny(name: str) -> None:
+    """Deny a plugin, or all of a distribution."""
+    _move(name, "allow", "deny")
+
+
+def _move(name: str, away: str, to: str) -> None:
+    config = rc.load_config()
+    listed = getattr(config.plugins, away) or ()
+    if name in listed:
+        edit.unset(config.path, f"plugins.{away}.{listed.index(name)}")
+    listed = getattr(config.plugins, to)
+    if listed is not None and name not in listed:  # without a list all are allowed
+        edit.set_value(config.path, f"plugins.{to}.{len(listed)}", name)
+
+
+def config_get(key: Annotated[str, Argument()] = "", as_json: Json = False) -> None:
+    """Show a setting, or all, with the defaults and without secrets."""
+    value: Any = rc.load_config().redacted()
+    try:
+        for part in filter(None, key.split(".")):
+            value = value[int(part) if isinstance(value, list) else part]
+    except (LookupError, TypeError, ValueError):
+        raise rc.ConfigError(f"nothing is set at {key!r}") from None
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    show(value, True) if as_json else print(clean(text).removesuffix("...\n"), end="")
+
+
+def config_show(as_json: Json = False) -> None:
+    """Show all settings, with the defaults and without secrets."""
+    config_get("", as_json)
+
+
+def config_set(key: str, value: str) -> None:
+    """Set one value, written as YAML; comments in the file stay."""
+    parsed: Any = yaml.safe_load(value)
+    if not isinstance(parsed, list | dict):
+        parsed = value
+        with suppress(ValueError):  # other words stay text, as they do in the file
+            parsed = json.loads(value)
+    edit.set_value(settings_file(), key, parsed)
+
+
+def config_unset(key: str) -> None:
+    """Remove one value from the file."""
+    edit.unset(settings_file(), key)
+
+
+def config_validate() -> None:
+    """Check the file; print all that is wrong with it."""
+    config = rc.load_config()
+    print(clean("\n".join([*config.warnings, f"{config.path} is valid"])))
+
+
+def config_schema(plugins: Plugins = False) -> None:
+    """Print the JSON Schema of the file."""
+    loader, models = Loader(rc.load_config(), discover()), dict[str, dict[str, Any]]()
+    for row in loader.statuses() if plugins else ():
+        with suppress(rc.PluginError):
+            if model := getattr(loader.load(row.kind, row.name), "Config", None):
+                models.setdefault(row.kind, {})[row.name] = model
+    show(json_schema(models), as_json=True)
+
+
+def config_path() -> None:
+    """Print where the file is."""
+    print(settings_file())
+
+
+def settings_file() -> Path:
+    named = os.environ.get("RUSTYCLAW_CONFIG")  # it may be a file that is invalid
+    return Path(named).expanduser() if named else home_dir() / "config.yaml"
+
+
+# --- Sessions, pairing, agents ----------------------------------------------------
+
+
+def sessions_list(as_json: Json = False) -> None:
+    """List conversations, the last used first."""
+    rows = [asdict(info) for info in in_state(lambda s: s.sessions.list())]
+    show(rows, as_json, "key label model updated_at context_tokens")
+
+
+def sessions_show(key: str, as_json: Json = False) -> None:
+    """Print a conversation; as JSON it is printed as it is kept, line by line."""
+
+    async def entries(state: State) -> list[Entry]:
+        info = await state.sessions.get(key)
+        if info is None:
+            raise rc.SessionError(f"there is no session {key!r}; see `sessions list`")
+        return (await state.sessions.transcript(info)).entries
+
+    for entry in in_state(entries):
+        if as_json:
+            print(encode(entry).decode(), end="")
+        elif message := entry.message:
+            for block in message.content:
+                text = getattr(block, "text", f"[{block}]")
+                print(clean(f"{message.role}: {text}"))
+        else:
+            print(clean(f"[{entry.kind}] {entry.summary or entry.event}"))
+
+
+def sessions_reset(key: str) -> None:
+    """Begin a conversation anew; the old transcript is kept aside."""
+    anyio.run(_end, key, "reset")
+
+
+def sessions_delete(key: str, yes: Yes = False) -> None:
+    """Forget a conversation; its transcript is kept aside."""
+    if not yes and not sys.stdin.isatty():
+        raise rc.ConfigError("nobody is there to ask; add `--yes`")
+    if yes or confirm(f"delete {key}?", abort=True):
+        anyio.run(_end, key, "delete")
+
+
+async def _end(key: str, reason: str) -> None:
+    async with rc.Gateway(start(), channels=False) as gateway:  # so that hooks fire
+        await gateway.reset(key, reason)
+
+
+def pairing_list(as_json: Json = False) -> None:
+    """List the senders who wait to be let in."""
+    rows = [asdict(request) for request in in_state(lambda s: s.access.pending())]
+    show(rows, as_json, "channel code sender name created")
+
+
+def pairing_approve(channel: str, code: str) -> None:
+    """Let a sender in."""
+    sender = in_state(lambda s: s.access.approve(channel, code)).sender
+    print(clean(f"{sender} may talk to you on {channel}"))
+
+
+def pairing_reject(channel: str, code: str) -> None:
+    """Turn a sender away, who may ask again."""
+    sender = in_state(lambda s: s.access.reject(channel, code)).sender
+    print(clean(f"{sender} was turned away on {channel}"))
+
+
+def agents_list(as_json: Json = False) -> None:
+    """List the agents."""
+    config, rows = rc.load_config(), []
+    for id in config.agent_ids:
+        workspace = workspace_of(config, config.home, id)
+        rows.append(config.agent(id).model_dump() | {"workspace": str(workspace)})
+    show(rows, as_json, "id name model workspace")
+
+
+def agents_add(id: str, name: str = "", workspace: str = "", model: str = "") -> None:
+    """Add an agent to the config, and make its workspace."""
+    config = rc.load_config()
+    facts = {"id": id, "name": name, "workspace": workspace, "model": model}
+    # The first agent in the list would take the place of the one that is implied.
+    implied = () if config.agents.list else ({"id": config.default_agent_id},)
+    for place, agent in enumerate((*implied, facts), len(config.agents.list)):
+        known = {key: value for key, value in agent.items() if value}
+        edit.set_value(config.path, f"agents.list.{place}", known)
+    seed(id)
+
+
+# --- What other commands use --------------------------------------------------------
+
+
+def seed(agent_id: str = "") -> None:
+    """Make the workspace of an agent; the default one's if none is named."""
+    config = rc.load_config()
+    folder = workspace_of(config, config.home, agent_id or config.default_agent_id)
+    print(f"workspace {folder}: {', '.join(seed_workspace(folder)) or 'is there'}")
+
+
+async def is_served(home: Path) -> bool:
+    """Return whether a gateway runs for a home."""
+    try:
+        async with SessionLock(home / "gateway", timeout_seconds=0.1):
+            return False
+    except rc.SessionError:
+        return True
+
+
+def in_state(work: Callable[[State], Awaitable[T]]) -> T:
+    """Open the state of the home, work with it, and close it."""
+
+    async def open_and_work() -> T:
+        config = rc.load_config()
+        async with State(config.home, config) as state:
+            return await work(state)
+
+    return anyio.run(open_and_work)

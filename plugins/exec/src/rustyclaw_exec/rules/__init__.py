@@ -1,0 +1,1 @@
+"""What is dangerous, by category: each module knows some programs."""
