@@ -96,9 +96,9 @@ def _tables(schema: Schema, definitions: Schema, path: str) -> Iterator[str]:
             name = f"{path}.{key}".lstrip(".") + ("[]" if "items" in field else "")
             inner.append((name, section))
             continue
-        default = f"`{json.dumps(field['default'])}`" if "default" in field else ""
-        if field.get("default", ...) is None:
-            default = ""
+        default = "required" if key in schema.get("required", ()) else ""
+        if field.get("default") is not None:
+            default = f"`{json.dumps(field['default'])}`"
         kind = _type(field).replace("|", "\\|")
         rows.append(f"| `{key}` | {kind} | {default} | {field['description']} |")
     if path:

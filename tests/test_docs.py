@@ -5,13 +5,11 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -201,62 +199,25 @@ def test_first_command_of_the_readme(tmp_path: Path) -> None:
     assert hello.read_text() == "hi"
 
 
-# --- The plugin that the docs write ---------------------------------------------
+# --- The plugin that the docs write; test_outside_plugin.py installs it ----------
 
 
-@pytest.fixture(scope="module")
-def dice(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the plugin, as if pip had installed it there."""
-    folder = tmp_path_factory.mktemp("dice")
-    titled = re.compile(
-        r'^```\w+ title="([\w.]+)"\n(.*?)^```', re.DOTALL | re.MULTILINE
-    )
+@pytest.mark.slow
+def test_its_tests_pass(tmp_path: Path) -> None:
+    titled = r'^```\w+ title="([\w.]+)"\n(.*?)^```'
     for page in ("writing.md", "testing.md"):
-        for name, code in titled.findall(read(DOCS / "plugins" / page)):
-            with (folder / name).open("a", encoding="utf-8") as file:
+        text = read(DOCS / "plugins" / page)
+        for name, code in re.findall(titled, text, re.DOTALL | re.MULTILINE):
+            with (tmp_path / name).open("a", encoding="utf-8") as file:
                 file.write(code)
-    project = tomllib.loads(read(folder / "pyproject.toml"))["project"]
-    info = folder / f"rustyclaw_dice-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.4\nName: {project['name']}\n"
-        f"Version: {project['version']}\nSummary: {project['description']}\n"
-    )
-    groups = project["entry-points"].items()
-    lines = (f"[{g}]\n{n} = {v}\n" for g, names in groups for n, v in names.items())
-    (info / "entry_points.txt").write_text("".join(lines))
-    return folder
 
-
-def python(*arguments: str, path: Path | None = None, home: Path) -> str:
-    """Run the interpreter, with a folder of packages, and return what it says."""
     done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=path or home,
-        env={**os.environ, "PYTHONPATH": str(path or ""), "RUSTYCLAW_HOME": str(home)},
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=120,
     )
+
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.mark.slow
-def test_its_tests_pass(dice: Path, tmp_path: Path) -> None:
-    said = python("pytest", "-q", "-p", "no:cacheprovider", path=dice, home=tmp_path)
-
-    assert " passed" in said
-
-
-def test_it_comes_and_goes_with_its_distribution(dice: Path, tmp_path: Path) -> None:
-    listing = ("rustyclaw", "plugins", "list", "--json")
-    there = json.loads(python(*listing, path=dice, home=tmp_path))
-    gone = json.loads(python(*listing, home=tmp_path))
-
-    mine = [row for row in there if row["dist"] == "rustyclaw-dice"]
-    assert {(row["kind"], row["name"], row["state"]) for row in mine} == {
-        ("tools", "dice", "enabled"),
-        ("hooks", "dice", "enabled"),
-    }
-    assert gone == [row for row in there if row not in mine]

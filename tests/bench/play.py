@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -17,7 +17,9 @@ from rustyclaw import (
     RunEnded,
     StreamEvent,
     TextDelta,
+    Tool,
     ToolCallDelta,
+    Toolset,
     Usage,
     tool,
 )
@@ -34,6 +36,15 @@ async def take_note(text: str) -> str:
     :param text: What to note.
     """
     return f"noted {len(text)} characters"
+
+
+class NoteTools(Toolset):
+    """As many tools as ``rustyclaw[starter]`` brings; one is called."""
+
+    def tools(self) -> Sequence[Tool]:
+        """Return the tools."""
+        others = [tool(take_note, name=f"take_note_{n}")() for n in range(2, 10)]
+        return [tool(take_note)(), *others]
 
 
 class Model(FakeProvider):
@@ -76,7 +87,7 @@ def gateway(
         {"agents": {"defaults": defaults}, **(settings or {})},
         home=home,
         channels=False,
-        plugins={"providers.fake": model, "tools.take_note": tool(take_note)},
+        plugins={"providers.fake": model, "tools.notes": NoteTools()},
         discover=False,
     )
 

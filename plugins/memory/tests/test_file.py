@@ -144,6 +144,11 @@ def test_who_waits_too_long_is_told(
     notes.put("n", "a", "c")
 
 
+def journal_mode(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as db:
+        return str(db.execute("PRAGMA journal_mode").fetchone()[0])
+
+
 def test_switch_that_is_refused_comes_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,9 +160,10 @@ def test_switch_that_is_refused_comes_later(
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM entries").fetchall()
         assert notes.get("n", "a") == "b"
+        assert journal_mode(path) == "delete"
         other.execute("COMMIT")
         assert notes.get("n", "a") == "b"
-        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal_mode(path) == "wal"
 
 
 # --- What goes wrong ----------------------------------------------------------
@@ -262,9 +268,10 @@ async def test_folder_in_place_of_the_file(call: Any, path: Path) -> None:
     assert not damaged_files(path)
 
 
-async def test_folder_in_place_of_the_log(call: Any, path: Path) -> None:
-    os.mkdir(f"{path}-wal")
-    with pytest.raises(ToolError, match="cannot be opened"):
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+async def test_folder_in_place_of_the_log(suffix: str, call: Any, path: Path) -> None:
+    os.mkdir(f"{path}{suffix}")
+    with pytest.raises(ToolError, match=r"the disk failed|cannot be opened"):
         await call("get", key="a")
     assert not damaged_files(path)
 

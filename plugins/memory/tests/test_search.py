@@ -100,6 +100,12 @@ async def test_empty_query(query: str, notes: Any) -> None:
         await notes("search", query=query)
 
 
+async def test_words_after_the_32nd_do_not_count(notes: Any) -> None:
+    query = "wordless " * 32
+    assert (await notes("search", query=query + "okafor")).details["keys"] == []
+    assert (await notes("search", query=query[9:] + "okafor")).details["keys"]
+
+
 async def test_long_query(notes: Any) -> None:
     with pytest.raises(ToolError, match="over 1000 characters"):
         await notes("search", query="a" * 1001)

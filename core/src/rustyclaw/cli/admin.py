@@ -36,9 +36,7 @@ def gateway() -> None:
     """Serve all channels until SIGINT or SIGTERM; what was begun is finished."""
 
     async def announce(gateway: rc.Gateway) -> None:
-        with anyio.move_on_after(10):
-            while any(c.state == "starting" for c in gateway.channels.values()):
-                await anyio.sleep(0.05)
+        await anyio.sleep(1 if gateway.channels else 0)  # for them to connect
         states = [f"{name} {c.state}" for name, c in gateway.channels.items()]
         ready = ", ".join(states) or "no channel is configured"
         print(f"rustyclaw {rc.__version__} is ready: {ready}", flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +14,6 @@ import rustyclaw as rc
 from rustyclaw.cli.admin import in_state, is_served
 from rustyclaw.cli.app import Json, clean, show
 from rustyclaw.discovery import discover
-from rustyclaw.errors import PluginNotFound
 from rustyclaw.hooks import Hooks
 from rustyclaw.loading import Loader
 
@@ -70,6 +68,9 @@ def _check_plugins(config: rc.Config) -> Iterator[tuple[str, str]]:
                 hooks |= {name: plugin} if kind == "hooks" else {}
     for name, refused in Hooks().register(hooks).items():
         loader.fail("hooks", name, refused)
+    for name in config.plugins.required:
+        with suppress(rc.PluginError):
+            loader.require([name])
     agents = config.agents.list or (config.agents.defaults,)
     for model in {agent.model or config.agents.defaults.model for agent in agents}:
         first = next(iter(loader.enabled("providers")), "offline")
@@ -89,8 +90,8 @@ def _check_files(config: rc.Config, fix: bool) -> Iterator[tuple[str, str]]:
     yield "ok", f"{len(sessions)} sessions in {home}"
     for path in home.glob("agents/*/sessions/*.bad-*"):
         yield "--", f"a transcript was damaged; {path} has a copy of the damaged parts"
-    private = [home, config.path, *home.glob("state.db*"), *home.glob("credentials/**")]
-    for path in private:
+    private = [config.path, *home.glob("state.db*"), *home.glob("credentials/**/*")]
+    for path in (home, home / "credentials", *private):
         if path.exists() and (mode := path.stat().st_mode & 0o777) & 0o077:
             if fix:
                 path.chmod(mode & 0o700)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import yaml
 from typer import Option, confirm, prompt
 
-from rustyclaw.cli.admin import settings_file, seed
+from rustyclaw.cli.admin import seed, settings_file
 from rustyclaw.discovery import discover
 from rustyclaw.errors import PluginNotFound
 

@@ -252,11 +252,7 @@ def _version(db: sqlite3.Connection) -> int:
 
 @contextmanager
 def _writing(db: sqlite3.Connection) -> Iterator[None]:
-    """Make what the block writes one transaction."""
+    """Make what the block writes one transaction; closing without it undoes it."""
     db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+    yield
+    db.execute("COMMIT")

@@ -132,14 +132,10 @@ class PythonCode:
         return True
 
     def _attribute(self, node: ast.Attribute) -> bool:
-        module = (
-            self._aliases.get(node.value.id)
-            if isinstance(node.value, ast.Name)
-            else None
-        )
-        allowed = _PARTS.get(module or "")
-        if module in _MODULES and allowed is not None:
-            return node.attr in allowed
+        base = node.value.id if isinstance(node.value, ast.Name) else ""
+        module = self._aliases.get(base, "")
+        if module in _MODULES and module in _PARTS:
+            return node.attr in _PARTS[module]
         if node.attr.startswith(("exec", "spawn", "popen")):
             return False
         return node.attr not in _NAMES and _plain(node.attr)
@@ -153,19 +149,19 @@ class PythonCode:
             return len(node.args) == 1
         if name != "open":
             return True
-        at = 0 if isinstance(node.func, ast.Attribute) else 1
-        modes = [
-            *node.args[at : at + 1],
-            *(k.value for k in node.keywords if k.arg == "mode"),
-        ]
-        if isinstance(node.func, ast.Attribute) and len(node.args) > 1:
-            modes.append(node.args[1])
-        return all(
-            isinstance(mode, ast.Constant)
-            and isinstance(mode.value, str)
-            and not set(mode.value) & set("wax+")
-            for mode in modes
-        ) and not any(k.arg in (None, "opener") for k in node.keywords)
+        given = {keyword.arg for keyword in node.keywords}
+        if given & {None, "opener"}:
+            return False
+        modes = [k.value for k in node.keywords if k.arg == "mode"] + node.args[1:2]
+        if isinstance(node.func, ast.Attribute):  # `Path.open(mode)`
+            modes += node.args[:1]
+        return all(map(_reads, modes))
+
+
+def _reads(mode: ast.expr) -> bool:
+    """Return whether a mode of ``open`` is known and only reads."""
+    text = mode.value if isinstance(mode, ast.Constant) else None
+    return isinstance(text, str) and not set(text) & set("wax+")
 
 
 def _plain(name: str) -> bool:

@@ -137,11 +137,13 @@ def _xargs(call: Call) -> Iterator[Finding]:
     if not holder and options.has("i", "replace"):
         holder = "{}"
     items = text.split() or [UNKNOWN]
+    tags = call.tags | call.input.tags
     if holder:
-        for item in items[:8]:
-            yield from call.program([part.replace(holder, item) for part in inner])
+        filled = [[part.replace(holder, item) for part in inner] for item in items[:8]]
     else:
-        yield from call.program([*inner, *items])
+        filled = [[*inner, *items]]
+    for arguments in filled:
+        yield from call.judge.judge_program(arguments, None, tags)
 
 
 def _parallel(call: Call) -> Iterator[Finding]:
