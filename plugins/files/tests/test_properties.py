@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class _OpenHow(ctypes.Structure):
 
 def kernel_reads(workspace: str, path: str) -> bytes | None:
     """Return what Linux reads at a path beneath a folder, or ``None``."""
+    if sys.platform != "linux":
+        return None
     libc = ctypes.CDLL(None, use_errno=True)
     folder = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
     try:

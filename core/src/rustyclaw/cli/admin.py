@@ -23,8 +23,9 @@ from rustyclaw.config import edit, home_dir
 from rustyclaw.config.schema import json_schema
 from rustyclaw.discovery import discover
 from rustyclaw.loading import Loader
-from rustyclaw.sessions.entries import Entry, encode
+from rustyclaw.sessions.entries import encode
 from rustyclaw.sessions.locks import SessionLock
+from rustyclaw.sessions.store import SessionInfo
 from rustyclaw.state import State
 
 T = TypeVar("T")
@@ -169,13 +170,8 @@ def sessions_list(as_json: Json = False) -> None:
 def sessions_show(key: str, as_json: Json = False) -> None:
     """Print a conversation; as JSON it is printed as it is kept, line by line."""
 
-    async def entries(state: State) -> list[Entry]:
-        info = await state.sessions.get(key)
-        if info is None:
-            raise rc.SessionError(f"there is no session {key!r}; see `sessions list`")
-        return (await state.sessions.transcript(info)).entries
-
-    for entry in in_state(entries):
+    info = _known(key)
+    for entry in in_state(lambda s: s.sessions.transcript(info)).entries:
         if as_json:
             print(encode(entry).decode(), end="")
         elif message := entry.message:
@@ -188,7 +184,7 @@ def sessions_show(key: str, as_json: Json = False) -> None:
 
 def sessions_reset(key: str) -> None:
     """Begin a conversation anew; the old transcript is kept aside."""
-    anyio.run(_end, key, "reset")
+    anyio.run(_end, _known(key).key, "reset")
 
 
 def sessions_delete(key: str, yes: Yes = False) -> None:
@@ -196,7 +192,13 @@ def sessions_delete(key: str, yes: Yes = False) -> None:
     if not yes and not sys.stdin.isatty():
         raise rc.ConfigError("nobody is there to ask; add `--yes`")
     if yes or confirm(f"delete {key}?", abort=True):
-        anyio.run(_end, key, "delete")
+        anyio.run(_end, _known(key).key, "delete")
+
+
+def _known(key: str) -> SessionInfo:
+    if info := in_state(lambda s: s.sessions.get(key)):
+        return info
+    raise rc.SessionError(f"there is no session {key!r}; see `sessions list`")
 
 
 async def _end(key: str, reason: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Command -> its module, and its line in the help. What a group can do are the
 #: functions of that module whose names begin with the group's.
 _COMMANDS = {
-    "onboard": ("admin", "Set up home, config and workspace."),
+    "onboard": ("onboard", "Set up home, config and workspace."),
     "agent": ("agent", "Talk to the assistant; with -m once."),
     "gateway": ("admin", "Serve all channels until stopped."),
     "status": ("admin", "Show how things stand."),

@@ -11,7 +11,7 @@ from rustyclaw_exec.rules.destroy import find_roots
 from rustyclaw_exec.rules.interpreters import SHELLS
 from rustyclaw_exec.rules.network import FETCHERS, SOCKETS
 from rustyclaw_exec.rules.secrets import is_secret
-from rustyclaw_exec.values import BELOW, NOTHING, OUTPUT, UNKNOWN, Flow, names
+from rustyclaw_exec.values import BELOW, OUTPUT, UNKNOWN, Flow, names
 
 #: Returns what this command wrote to a path earlier on.
 Files = Callable[[str], Flow | None]
@@ -159,6 +159,3 @@ def filled_by(call: Call, files: Files) -> Iterator[tuple[str, Flow]]:
 def shortened(flow: Flow) -> Flow:
     """Return a flow whose text is short enough to be worth reading."""
     return flow if len(flow.text) <= 65536 else Flow(UNKNOWN, flow.tags)
-
-
-__all__ = ["NOTHING", "Files", "filled_by", "printed_by", "shortened"]

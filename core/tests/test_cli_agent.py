@@ -1,0 +1,323 @@
+"""``rustyclaw agent`` and ``gateway``, as processes: pipes, a terminal, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_PLUGIN = '''
+import anyio
+from rustyclaw import (
+    Ask, Channel, Finished, Provider, ProviderError, TextDelta, ToolCallDelta, hookimpl,
+    tool,
+)
+
+class Tiny(Provider):
+    """Says what it is told; `use TEXT` calls the tool, `hang` never ends."""
+    default_model = "tiny"
+    async def stream(self, request):
+        last = request.messages[-1]
+        if last.role == "user" and last.text.startswith("use "):
+            yield TextDelta(text="looking")
+            yield ToolCallDelta(
+                index=0, id="1", name="echo",
+                arguments='{"text": "%s"}' % last.text[4:],
+            )
+            yield Finished(stop_reason="tool_calls")
+            return
+        if last.text == "break":
+            raise ProviderError("it broke\\x1b[2J", kind="model_not_found")
+        yield TextDelta(text="so: ")
+        if last.text == "hang":
+            await anyio.sleep_forever()
+        yield TextDelta(text=last.text if last.role == "user" else "done")
+        yield Finished()
+
+@tool(effects=("read",))
+async def echo(text: str) -> str:
+    """Say it again."""
+    if text == "badly":
+        raise ValueError("no good")
+    return text
+
+class Careful:
+    @hookimpl
+    async def before_tool_call(self, call):
+        if call.arguments.get("text") == "danger":
+            raise Ask("it is dangerous")
+
+class Quiet(Channel):
+    async def run(self, inbox):
+        await anyio.sleep_forever()
+    async def send(self, target, message):
+        raise NotImplementedError
+'''
+_CONFIG = """\
+providers: {tiny: {}}
+plugins: {allow: [tiny, echo, careful, quiet]}
+"""
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """Make a home and install a provider, a tool, a guard and a channel."""
+    site, home = tmp_path / "site", tmp_path / "home"
+    info = site / "rustyclaw_tiny-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: rustyclaw-tiny\nVersion: 1.0\n"
+    )
+    (info / "entry_points.txt").write_text(
+        "[rustyclaw.providers]\ntiny = cli_agent_tiny:Tiny\n"
+        "[rustyclaw.tools]\necho = cli_agent_tiny:echo\n"
+        "[rustyclaw.hooks]\ncareful = cli_agent_tiny:Careful\n"
+        "[rustyclaw.channels]\nquiet = cli_agent_tiny:Quiet\n"
+    )
+    (site / "cli_agent_tiny.py").write_text(_PLUGIN)
+    home.mkdir(mode=0o700)
+    (home / "config.yaml").write_text(_CONFIG)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RUSTYCLAW_")}
+    return env | {"PYTHONPATH": str(site), "RUSTYCLAW_HOME": str(home)}
+
+
+def agent(
+    env: dict[str, str], *args: str, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rustyclaw", "agent", *args]
+    return subprocess.run(
+        command, env=env, input=stdin, capture_output=True, text=True, timeout=20
+    )
+
+
+# --- One question -----------------------------------------------------------------
+
+
+def test_an_answer_goes_to_stdout_and_the_tools_to_stderr(env: dict[str, str]) -> None:
+    done = agent(env, "-m", "use both hands")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "looking\nso: done\n"
+    assert done.stderr == 'echo {"text": "both hands"} ok\n'
+
+
+def test_a_failed_tool_says_why(env: dict[str, str]) -> None:
+    assert "failed: " in agent(env, "-m", "use badly").stderr
+
+
+def test_json_is_one_object(env: dict[str, str]) -> None:
+    done = agent(env, "-m", "hi", "--json", "--session", "other")
+
+    found = json.loads(done.stdout)
+    assert (found["text"], found["session_key"]) == ("so: hi", "agent:main:other")
+    assert (found["model"], found["error"]) == ("tiny/tiny", None)
+
+
+def test_a_failed_run_is_one_error(env: dict[str, str]) -> None:
+    done = agent(env, "-m", "break")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("error: ")]
+    assert line == "error: it broke\\x1b[2J"
+
+
+def test_without_a_provider_it_says_what_to_install(env: dict[str, str]) -> None:
+    Path(env["RUSTYCLAW_HOME"], "config.yaml").write_text("providers: {gone: {}}")
+    done = agent(env, "-m", "hi")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "error: provider 'gone' is not installed; try `pip install rustyclaw-gone`\n"
+    )
+
+
+def test_an_unknown_agent_is_a_config_error(env: dict[str, str]) -> None:
+    done = agent(env, "-m", "hi", "--agent", "nobody")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no agent 'nobody'" in done.stderr
+
+
+def test_no_operator_is_asked_in_a_pipe(env: dict[str, str]) -> None:
+    done = agent(env, "-m", "use danger", stdin="y\n")
+
+    assert done.stdout == "looking\nso: done\n"
+    assert "failed: " in done.stderr
+    assert "allow?" not in done.stderr
+
+
+# --- A conversation in a pipe -----------------------------------------------------
+
+
+def test_lines_are_answered_in_turn(env: dict[str, str]) -> None:
+    lines = (
+        "one\\",
+        "two",
+        "",
+        "/session b",
+        "/status",
+        "break",
+        "/model tiny/x",
+        "hi",
+    )
+    done = agent(env, stdin="\n".join((*lines, "/tools", "/help", "/exit", "late")))
+
+    assert done.returncode == 0
+    said = done.stdout.splitlines()
+    assert said[:3] == ["so: one", "two", "session agent:main:b"]
+    assert "so: hi" in said
+    assert "/model SPEC" in done.stdout
+    assert "late" not in done.stdout
+    banner, *_, error, tools = done.stderr.splitlines()
+    assert banner.startswith("rustyclaw 0.")
+    assert "agent:main:main" in banner
+    assert error.startswith("error: ")
+    assert tools == "echo"
+    assert not Path(env["RUSTYCLAW_HOME"], "history").exists()
+
+
+# --- A terminal -------------------------------------------------------------------
+
+
+class Terminal:
+    """A process that has a terminal of its own."""
+
+    def __init__(self, env: dict[str, str], *args: str) -> None:
+        self._screen, theirs = pty.openpty()
+        self.seen = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rustyclaw", *args],
+            env=env | {"TERM": "dumb"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
+        )
+        os.close(theirs)
+
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
+    def wait_for(self, text: str) -> str:
+        """Read until a text is there; return all up to it."""
+        deadline = time.monotonic() + 10
+        while text not in self.seen:
+            ready, _, _ = select.select([self._screen], [], [], 0.1)
+            try:
+                self.seen += os.read(self._screen, 4096).decode() if ready else ""
+            except OSError:  # it is closed
+                break
+            assert time.monotonic() < deadline, self.seen
+        before, found, self.seen = self.seen.partition(text)
+        assert found, before
+        return before
+
+    def end(self) -> int:
+        code = self.process.wait(10)
+        os.close(self._screen)
+        return code
+
+
+@pytest.fixture
+def terminal(env: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
+    started: list[Terminal] = []
+
+    def start(*args: str) -> Terminal:
+        started.append(Terminal(env, *args))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.end()
+
+
+def test_a_person_is_asked(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("agent", "-m", "use danger")
+
+    assert "arguments={'text': 'danger'}" in screen.wait_for("allow? [y/N]")
+    screen.type("y\n")
+    screen.wait_for('echo {"text": "danger"} ok')
+    screen.wait_for("so: done")
+    assert screen.end() == 0
+
+
+def test_a_conversation_at_a_terminal(
+    terminal: Callable[..., Terminal], env: dict[str, str]
+) -> None:
+    screen = terminal("agent")
+    screen.wait_for("> ")
+    screen.type("use danger\n")
+    screen.wait_for("allow? [y/N]")
+    screen.type("\n")
+    screen.wait_for("failed: ")
+    screen.wait_for("> ")
+    screen.type("hang\n")
+    screen.wait_for("so: ")
+    screen.type("\x03")
+    screen.wait_for("Ctrl-C again")
+    screen.type("again\n")
+    screen.wait_for("so: again")
+    screen.wait_for("> ")
+    screen.type("\x03")
+    screen.wait_for("Ctrl-C again")
+    screen.type("\x03")
+
+    assert screen.end() == 0
+    history = Path(env["RUSTYCLAW_HOME"], "history")
+    assert history.stat().st_mode & 0o777 == 0o600
+    assert "again" in history.read_text().splitlines()
+
+
+def test_ctrl_d_leaves(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("agent")
+    screen.wait_for("> ")
+    screen.type("\x04")
+
+    assert screen.end() == 0
+
+
+def test_ctrl_c_ends_one_question(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("agent", "-m", "hang")
+    screen.wait_for("so: ")
+    screen.type("\x03")
+
+    assert screen.end() == 130
+
+
+# --- The gateway ------------------------------------------------------------------
+
+
+def test_the_gateway_says_when_it_is_ready_and_drains(env: dict[str, str]) -> None:
+    home = Path(env["RUSTYCLAW_HOME"])
+    (home / "config.yaml").write_text(f"{_CONFIG}channels: {{quiet: {{}}}}")
+    command = [sys.executable, "-m", "rustyclaw"]
+    with subprocess.Popen(
+        [*command, "gateway"], env=env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith("is ready: quiet connected\n")
+        second = subprocess.run(
+            [*command, "gateway"], env=env, capture_output=True, text=True
+        )
+        status = subprocess.run(
+            [*command, "status", "--json"], env=env, capture_output=True, text=True
+        )
+        process.send_signal(signal.SIGTERM)
+
+    assert process.returncode == 0
+    assert second.returncode == 1
+    assert second.stderr.startswith("error: another gateway serves ")
+    assert json.loads(status.stdout)["gateway"] == "running"

@@ -1,0 +1,1 @@
+"""Writes who did what, through all seventeen hooks, without changing anything."""
