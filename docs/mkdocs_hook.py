@@ -1,4 +1,4 @@
-"""Lets the pages live beside ``mkdocs.yml``.
+"""Lets the pages live beside ``mkdocs.yml``, and lists the decisions by itself.
 
 mkdocs refuses a ``docs_dir`` that is the folder of its config file, but only while
 it validates the config. The pages have their paths in the repository, so the real
@@ -14,5 +14,9 @@ from mkdocs.config.defaults import MkDocsConfig
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Read the pages from the folder of the config file."""
-    config.docs_dir = str(Path(config.config_file_path).parent)
+    docs = Path(config.config_file_path).parent
+    config.docs_dir = str(docs)
+    decisions = sorted(path.name for path in docs.glob("decisions/*.md"))
+    (*_, inside) = config.nav
+    inside["Inside"].append({"Decisions": [f"decisions/{name}" for name in decisions]})
     return config

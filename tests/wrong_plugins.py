@@ -826,7 +826,7 @@ class HoldsTheLoop(WatcherContract):
 
 
 class ReturnsAnotherType(WatcherContract):
-    bitten_by = ("test_answers",)
+    bitten_by = ("test_hooks",)
 
     class made:
         @hookimpl

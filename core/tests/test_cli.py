@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,7 @@ def modules_after(*args: str, path: str = "") -> tuple[str, set[str]]:
         "import sys, atexit; from rustyclaw.cli import main\n"
         "atexit.register(lambda: print(*sys.modules, file=sys.stderr)); main()"
     )
+    path = os.pathsep.join([path, os.environ.get("PYTHONPATH", "")])
     env = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-c", script, *args], capture_output=True, text=True, env=env
@@ -303,7 +304,7 @@ def test_allow_and_deny_move_a_plugin(cli: Cli, plugins: Path, home: Path) -> No
 
     def state() -> str:
         rows = cli("plugins", "list", "--json").json
-        return next(row["state"] for row in rows if row["name"] == "tiny")
+        return str(next(row["state"] for row in rows if row["name"] == "tiny"))
 
     assert cli("plugins", "deny", "tiny").code == 0
     assert (lists(), state()) == ((None, ("tiny",)), "denied")
@@ -510,7 +511,7 @@ def test_doctor_finds_nothing_wrong(cli: Cli, plugins: Path, home: Path) -> None
     outcome = cli("doctor")
 
     assert outcome.code == 0, outcome.out
-    assert "[ok] provider 'tiny' (rustyclaw-tiny 1.0) enabled" in outcome.out
+    assert "[ok] provider 'tiny' (rustyclaw-tiny 1.0): enabled" in outcome.out
     assert "[!!]" not in outcome.out
 
 
@@ -559,7 +560,7 @@ def test_doctor_closes_what_is_open(cli: Cli, session: str, home: Path) -> None:
         path.chmod(0o755)
 
     assert len(marks(cli("doctor", "--json"), "open to others")) == 1
-    assert marks(cli("doctor", "--fix", "--json"), "now it is not") == {"ok"}
+    assert marks(cli("doctor", "--fix", "--json"), "closed now") == {"ok"}
     assert {path.stat().st_mode & 0o077 for path in (home, *open_files)} == {0}
     assert not marks(cli("doctor", "--json"), "open to others")
 
@@ -572,7 +573,7 @@ def test_doctor_tells_of_what_happened(cli: Cli, session: str, home: Path) -> No
         fault = HookFault(hook="llm_input", plugin="slow", reason="took too long")
         await state.record_fault(fault)
         await state.journal.finish([], reply)
-        await state.journal.mark(reply, "failed", error="no such chat")
+        await state.journal.save(replace(reply, state="failed"), "no such chat")
 
     in_state(home, work)
     (transcript,) = home.glob("agents/main/sessions/*.jsonl")

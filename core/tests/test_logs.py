@@ -238,17 +238,6 @@ def test_a_private_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_file_that_grows_is_rotated(tmp_path: Path) -> None:
-    path = tmp_path / "gateway.log"
-    path.write_bytes(b"x" * 9_999_990 + b"\n")
-    undo = configure(LoggingConfig(output=str(path)), Redactor())
-    logger.info("the first line of a new file")
-    undo()
-    assert path.read_text().count("\n") == 1
-    assert (tmp_path / "gateway.log.1").stat().st_size == 9_999_991
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for output in (tmp_path, tmp_path / "file" / "x.log"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from clock import environment
-from startup import RUSTYCLAW
+from startup import RUSTYCLAW, config_home
 from table import Row, Target
 
 BARE = """\
@@ -22,6 +22,21 @@ async def main():
     await asyncio.Event().wait()
 
 asyncio.run(main())
+"""
+#: What the design's libraries take before there is a line of ours.
+LIBRARIES = """\
+import sqlite3
+import anyio, pluggy, typer, yaml
+from pydantic import BaseModel
+
+class Model(BaseModel):
+    name: str
+
+async def main():
+    print("ready", flush=True)
+    await anyio.sleep_forever()
+
+anyio.run(main)
 """
 #: The same gateway after a turn, when the provider has been imported as well.
 USED = """\
@@ -43,21 +58,26 @@ async def measure(quick: bool) -> list[Row]:
     """Return the rows of resident memory, in MB of 2**20 bytes."""
     runs = 1 if quick else 5
     with TemporaryDirectory() as folder:
-        config = "plugins: {allow: [rustyclaw-offline]}\n"
-        Path(folder, "config.yaml").write_text(config, encoding="utf-8")
-        idle = _median(runs, RUSTYCLAW, "gateway", RUSTYCLAW_HOME=folder)
-        used = _median(runs, sys.executable, "-c", USED, RUSTYCLAW_HOME=folder)
+        home = str(config_home(folder, "rustyclaw-offline"))
+        idle = _median(runs, RUSTYCLAW, "gateway", RUSTYCLAW_HOME=home)
+        used = _median(runs, sys.executable, "-c", USED, RUSTYCLAW_HOME=home)
+    libraries = _median(runs, sys.executable, "-c", LIBRARIES)
     bare = _median(runs, sys.executable, "-c", BARE)
+    sizes = [
+        ("gateway", idle, Target(limit=36)),
+        ("after a turn", used, Target(limit=36)),
+        ("libraries alone", libraries, None),
+    ]
     return [
         Row(
-            name=f"idle memory, {name}, {kind}",
+            name=f"idle memory, {name}, {kind.lower()}",
             unit="MB",
             median=size[kind],
             floor=bare[kind],
-            target=Target(limit=36) if kind == "Rss" else None,
+            target=target if kind == "Rss" else None,
             note="bare asyncio",
         )
-        for name, size in (("gateway", idle), ("after a turn", used))
+        for name, size, target in sizes
         for kind in ("Rss", "Pss")
     ]
 

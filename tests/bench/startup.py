@@ -18,15 +18,13 @@ LIBRARIES = (
 )
 #: The console script, as users call it.
 RUSTYCLAW = Path(sys.executable).with_name("rustyclaw")
-#: What is measured does not depend on what else is installed.
-CONFIG = "plugins: {allow: [rustyclaw-offline, rustyclaw-files]}\n"
 
 
-def config_home(folder: str) -> Path:
-    """Return a state folder whose config allows the offline and files plugins."""
-    home = Path(folder)
-    (home / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    return home
+def config_home(folder: str, *dists: str) -> Path:
+    """Return a state folder whose config allows some dists, whatever is installed."""
+    config = f"plugins: {{allow: [{', '.join(dists)}]}}\n"
+    Path(folder, "config.yaml").write_text(config, encoding="utf-8")
+    return Path(folder)
 
 
 async def measure(quick: bool) -> list[Row]:
@@ -35,7 +33,7 @@ async def measure(quick: bool) -> list[Row]:
         process(RUSTYCLAW, "--version"), process(*PASS), runs=5 if quick else 60
     )
     with TemporaryDirectory() as folder:
-        home = str(config_home(folder))
+        home = str(config_home(folder, "rustyclaw-offline", "rustyclaw-files"))
         once, libraries = await alternate(
             process(RUSTYCLAW, "agent", "-m", "hi", RUSTYCLAW_HOME=home),
             process(*LIBRARIES),

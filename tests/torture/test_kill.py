@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,38 +82,64 @@ def entries(home: Path) -> list[dict[str, object]]:
     ]
 
 
+@dataclass
+class Host:
+    """The process that forks gateways."""
+
+    process: asyncio.subprocess.Process
+
+    async def start(self) -> int:
+        """Start a gateway; return its process id."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"go\n")
+        return int(await self._line())
+
+    async def ended(self) -> int:
+        """Return the exit code of the gateway, negative for a signal."""
+        return os.waitstatus_to_exitcode(int(await self._line()))
+
+    async def _line(self) -> bytes:
+        assert self.process.stdout is not None
+        return await self.process.stdout.readline()
+
+
+@asynccontextmanager
+async def hosted(platform: Platform, home: Path) -> AsyncIterator[Host]:
+    """Serve the platform, and start the process that forks gateways for it."""
+    server = await asyncio.start_server(platform.serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, HOST, home, str(port),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            yield Host(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+
+
 async def torture(home: Path, rounds: int, seed: int) -> Platform:
     random_ = random.Random(seed)
     platform = Platform()
-    server = await asyncio.start_server(platform.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    host = await asyncio.create_subprocess_exec(
-        sys.executable, HOST, home, str(port),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert host.stdin is not None
-    assert host.stdout is not None
-    for _ in range(rounds):
-        host.stdin.write(b"go\n")
-        child = int(await host.stdout.readline())
-        deadline = random_.uniform(0.02, 0.25)
-        for _ in range(random_.randint(1, 4)):
-            platform.deliver(random_)
-            await asyncio.sleep(deadline / 4)
-        os.kill(child, signal.SIGKILL)
-        await host.stdout.readline()
-    host.stdin.write(b"go\n")
-    child = int(await host.stdout.readline())
-    for _ in range(600):
-        if not platform.unanswered:
-            break
-        await asyncio.sleep(0.1)
-    os.kill(child, signal.SIGTERM)
-    status = int(await host.stdout.readline())
-    assert os.waitstatus_to_exitcode(status) == 0, "a drained gateway exits with 0"
-    host.stdin.close()
-    await host.wait()
-    server.close()
+    async with hosted(platform, home) as host:
+        for _ in range(rounds):
+            child = await host.start()
+            deadline = random_.uniform(0.02, 0.25)
+            for _ in range(random_.randint(1, 4)):
+                platform.deliver(random_)
+                await asyncio.sleep(deadline / 4)
+            os.kill(child, signal.SIGKILL)
+            assert await host.ended() == -signal.SIGKILL
+        child = await host.start()
+        for _ in range(600):
+            if not platform.unanswered:
+                break
+            await asyncio.sleep(0.1)
+        os.kill(child, signal.SIGTERM)
+        assert await host.ended() == 0, "a drained gateway exits with 0"
     return platform
 
 

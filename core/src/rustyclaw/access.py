@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
 from rustyclaw.errors import RustyclawError
 
@@ -28,7 +28,7 @@ _MAX_PENDING = 3
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pairing (
     channel TEXT NOT NULL, sender TEXT NOT NULL, name TEXT, code TEXT NOT NULL,
-    created REAL NOT NULL, PRIMARY KEY (channel, sender));
+    created REAL NOT NULL, source TEXT NOT NULL, PRIMARY KEY (channel, sender));
 CREATE TABLE IF NOT EXISTS allowed (
     channel TEXT NOT NULL, sender TEXT NOT NULL, since REAL NOT NULL,
     PRIMARY KEY (channel, sender));
@@ -37,21 +37,25 @@ CREATE TABLE IF NOT EXISTS allowed (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do with a message; ``reply`` is for its sender, if not empty."""
+    """Whether to serve a message; ``reply`` is for a sender who is not served."""
 
-    verdict: Literal["serve", "ignore", "refuse"]
+    serve: bool
     reply: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairingRequest:
-    """A sender who waits to be let in; ``created`` in seconds since the epoch."""
+    """A sender who waits to be let in; ``created`` in seconds since the epoch.
+
+    :param source: The message that asked; delivered again, it gets the code again.
+    """
 
     channel: str
     sender: str
     name: str | None
     code: str
     created: float
+    source: str
 
 
 class Access:
@@ -65,40 +69,33 @@ class Access:
         """Decide about one message by the settings of its channel."""
         if message.target.chat_type == "dm":
             return await self._decide_dm(message, policy)
-        groups = policy.group_allow_from
-        listed = "*" in groups or message.target.chat_id in groups
-        if policy.group_policy == "disabled" or (
-            policy.group_policy == "allowlist" and not listed
-        ):
-            return Decision(verdict="refuse")
-        if policy.require_mention and not message.mentioned:
-            return Decision(verdict="ignore")
-        return Decision(verdict="serve")
+        listed = {"*", message.target.chat_id} & set(policy.group_allow_from)
+        how = policy.group_policy
+        served = how == "open" or (how == "allowlist" and bool(listed))
+        named = message.mentioned or not policy.require_mention
+        return Decision(serve=served and named)
 
     async def _decide_dm(self, message: Inbound, policy: ChannelConfig) -> Decision:
-        channel, sender = message.target.channel, message.sender.id
-        if policy.dm_policy == "disabled":
-            return Decision(verdict="refuse")
-        if sender in policy.allow_from or (
-            "*" in policy.allow_from and policy.dm_policy != "allowlist"
+        how, sender = policy.dm_policy, message.sender.id
+        everybody = "*" in policy.allow_from and how in ("open", "pairing")
+        if how != "disabled" and (sender in policy.allow_from or everybody):
+            return Decision(serve=True)
+        if how in ("disabled", "open"):  # open needs "*" to be said, too
+            return Decision(serve=False)
+        channel = message.target.channel
+        query = "SELECT 1 FROM allowed WHERE channel = ? AND sender = ?"
+        if await self._database.read(
+            lambda db: db.execute(query, (channel, sender)).fetchone()
         ):
-            return Decision(verdict="serve")
-        if policy.dm_policy == "open":  # open needs "*" to be said, too
-            return Decision(verdict="refuse")
-        if await self._database.read(lambda db: _is_allowed(db, channel, sender)):
-            return Decision(verdict="serve")
-        if policy.dm_policy == "allowlist":
-            return Decision(verdict="refuse")
-        code = await self._database.run(
-            lambda db: _new_code(db, channel, sender, message.sender.name)
+            return Decision(serve=True)
+        if how == "allowlist":
+            return Decision(serve=False)
+        code = await self._database.run(lambda db: _request(db, message))
+        reply = (
+            f"This assistant does not know you yet (your id: {sender}). Ask its owner "
+            f"to run: rustyclaw pairing approve {channel} {code}"
         )
-        if code is None:
-            return Decision(verdict="refuse")
-        return Decision(
-            verdict="refuse",
-            reply=f"This assistant does not know you yet (your id: {sender}). Ask its "
-            f"owner to run: rustyclaw pairing approve {channel} {code}",
-        )
+        return Decision(serve=False, reply=reply if code else "")
 
     async def pending(self) -> list[PairingRequest]:
         """Return the requests that wait, oldest first."""
@@ -119,43 +116,41 @@ class Access:
         return await self._database.run(lambda db: _resolve(db, channel, code, False))
 
 
-def _is_allowed(db: sqlite3.Connection, channel: str, sender: str) -> bool:
-    query = "SELECT 1 FROM allowed WHERE channel = ? AND sender = ?"
-    return db.execute(query, (channel, sender)).fetchone() is not None
-
-
 def _pending(db: sqlite3.Connection) -> list[PairingRequest]:
-    db.execute(
-        "DELETE FROM pairing WHERE created < ?", (time.time() - _LIFETIME_SECONDS,)
-    )
-    return [
-        PairingRequest(channel=c, sender=s, name=n, code=code, created=t)
-        for c, s, n, code, t in db.execute(
-            "SELECT channel, sender, name, code, created FROM pairing ORDER BY created"
-        )
-    ]
+    oldest = time.time() - _LIFETIME_SECONDS
+    db.execute("DELETE FROM pairing WHERE created < ?", (oldest,))
+    columns = tuple(PairingRequest.__slots__)
+    query = f"SELECT {', '.join(columns)} FROM pairing ORDER BY created"  # noqa: S608 - our own names
+    rows = db.execute(query).fetchall()
+    return [PairingRequest(**dict(zip(columns, row, strict=True))) for row in rows]
 
 
-def _new_code(
-    db: sqlite3.Connection, channel: str, sender: str, name: str | None
-) -> str | None:
-    """Return a code for a new request; ``None`` if it is known or too many wait."""
+def _request(db: sqlite3.Connection, message: Inbound) -> str | None:
+    """Return the code to tell; ``None`` if it was told, or too many wait."""
+    channel, sender = message.target.channel, message.sender
     waiting = [p for p in _pending(db) if p.channel == channel]
-    if len(waiting) >= _MAX_PENDING or any(p.sender == sender for p in waiting):
+    for known in waiting:
+        if known.sender == sender.id:
+            return known.code if known.source == message.source else None
+    if len(waiting) >= _MAX_PENDING:
         return None
-    code = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
-    row = (channel, sender, name, code, time.time())
-    db.execute("INSERT INTO pairing VALUES (?, ?, ?, ?, ?)", row)
-    return code
+    new = PairingRequest(
+        channel=channel,
+        sender=sender.id,
+        name=sender.name or sender.username,
+        code="".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH)),
+        created=time.time(),
+        source=message.source,
+    )
+    db.execute("INSERT INTO pairing VALUES (?, ?, ?, ?, ?, ?)", astuple(new))
+    return new.code
 
 
 def _resolve(
     db: sqlite3.Connection, channel: str, code: str, allow: bool
 ) -> PairingRequest:
     for request in _pending(db):
-        if request.channel == channel and secrets.compare_digest(
-            request.code.encode(), code.strip().upper().encode()
-        ):
+        if (request.channel, request.code) == (channel, code.strip().upper()):
             key = (channel, request.sender)
             db.execute("DELETE FROM pairing WHERE channel = ? AND sender = ?", key)
             if allow:

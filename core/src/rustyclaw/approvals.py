@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import anyio
 
 from rustyclaw.errors import Veto
 from rustyclaw.messages import HookContext, Outbound, ToolCall
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,22 +47,25 @@ class Approvals:
 
         :raises Veto: It was refused, or nobody answered, or nobody is there.
         """
-        if not self._operators:
-            raise Veto(
-                f"it needs an operator's approval and none is attached "
-                f"({approval.reason})"
-            )
         answers: list[bool] = []
-        with anyio.move_on_after(self._timeout) as deadline:
+
+        async def ask(operator: Operator) -> None:
+            try:
+                answers.append(await operator(approval))
+                group.cancel_scope.cancel()
+            except Exception:  # another operator may still answer
+                logger.exception("an operator could not be asked")
+
+        with anyio.move_on_after(self._timeout):
             async with anyio.create_task_group() as group:
-
-                async def ask(operator: Operator) -> None:
-                    answers.append(await operator(approval))
-                    group.cancel_scope.cancel()
-
                 for operator in tuple(self._operators):
                     group.start_soon(ask, operator)
-        if deadline.cancelled_caught or not answers:
-            raise Veto(f"no operator answered in time ({approval.reason})")
-        if not answers[0]:
-            raise Veto(f"an operator refused it ({approval.reason})")
+        if not self._operators:
+            problem = "it needs an operator's approval and none is attached"
+        elif not answers:
+            problem = "no operator answered in time"
+        elif not answers[0]:
+            problem = "an operator refused it"
+        else:
+            return
+        raise Veto(f"{problem} ({approval.reason})")

@@ -1,9 +1,12 @@
-"""Sends the replies of the outbox: in order, each exactly once if it can be known."""
+"""Keeps a channel running, and sends its replies: in order, each exactly once."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,67 +17,109 @@ from rustyclaw.errors import Ask, ChannelError, StorageError, Veto
 from rustyclaw.messages import HookContext, Outbound, Sent
 
 if TYPE_CHECKING:
-    from rustyclaw.approvals import Approvals
-    from rustyclaw.hooks import Hooks
+    from rustyclaw.gateway import Gateway
     from rustyclaw.interfaces.channel import Channel
-    from rustyclaw.sessions.journal import Journal, OutboxState, Reply
+    from rustyclaw.sessions.journal import OutboxState, Reply
 
 logger = logging.getLogger(__name__)
 
 _SEND_SECONDS = 60.0
+_LEAVE_SECONDS = 5.0
+_HEALTHY_SECONDS = 60.0
 _MAX_ATTEMPTS = 5
 _LONGEST_PAUSE = 30.0
 
 
-class Delivery:
-    """The sender of one channel."""
+@dataclass(slots=True, kw_only=True)
+class ChannelStatus:
+    """How a channel is doing; times in seconds since the epoch.
 
-    def __init__(
-        self,
-        name: str,
-        channel: Channel,
-        journal: Journal,
-        hooks: Hooks,
-        asks: Approvals,
-    ) -> None:
-        self._name = name
-        self.channel = channel
-        self._journal = journal
-        self._hooks = hooks
-        self._approvals = asks
+    :param state: ``starting``, ``connected``, ``ended`` or ``failed``.
+    """
+
+    state: str = "starting"
+    error: str = ""
+    last_message: float | None = None
+
+
+class Delivery:
+    """One channel, and the sender of its replies.
+
+    :ivar closing: The gateway drains: the channel is not started again.
+    """
+
+    def __init__(self, name: str, channel: Channel, gateway: Gateway) -> None:
+        self._name, self.channel, self._gateway = name, channel, gateway
+        self.status = gateway.channels[name]
+        self.closing = False
+        self._journal, self._hooks = gateway.state.journal, gateway.hooks
+        self._scrub = gateway.config.redactor.scrub
         self._more = anyio.Event()
-        self._idle = anyio.Event()
+        self._sending = anyio.Lock()
+        self._is_sender_up = False
+
+    async def keep(self) -> None:
+        """Run the channel; when it breaks, again after a growing pause."""
+        pause = 1.0
+        while not self.closing:
+            started = anyio.current_time()
+            try:
+                async with _entered(self.channel), anyio.create_task_group() as group:
+                    group.start_soon(self._send_all)
+                    await self._receive()
+            except Exception as exc:
+                problem = self._scrub(str(innermost(exc)) or repr(innermost(exc)))
+                self.status.state, self.status.error = "failed", problem
+                if anyio.current_time() - started > _HEALTHY_SECONDS:
+                    pause = 1.0
+                text = "channel %r failed: %s; again in %g s"
+                logger.error(text, self._name, problem, pause)
+            await anyio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _receive(self) -> None:
+        self.status.state, self.status.error = "connected", ""
+        try:
+            await self.channel.run(self._gateway)
+            self.status.state = "ended"
+        except Exception:
+            if not self.closing:
+                async with self._sending:  # a send in progress ends before we leave
+                    raise
+        await anyio.sleep_forever()  # it may still send
 
     def wake(self) -> None:
         """Have the sender look into the outbox."""
-        self._idle = anyio.Event()
         self._more.set()
 
     async def drained(self) -> None:
-        """Return when there is nothing left to send."""
-        await self._idle.wait()
+        """Return when there is nothing left that could be sent now."""
+        while self._is_sender_up and await self._journal.next_reply(self._name):  # noqa: ASYNC110 - what is left stands in the database
+            await anyio.sleep(0.05)
+        async with self._sending:
+            pass
 
-    async def run(self) -> None:
+    async def _send_all(self) -> None:
         """Send until cancelled."""
-        pause = 1.0
-        while True:
-            self._more = anyio.Event()
-            try:
-                reply = await self._journal.next_reply(self._name)
-                if reply is None:
-                    if not self._more.is_set():
-                        self._idle.set()
+        self._is_sender_up, pause = True, 1.0
+        try:
+            while True:
+                self._more = anyio.Event()
+                try:
+                    reply = await self._journal.next_reply(self._name)
+                    done = reply is None or await self._deliver(reply)
+                except StorageError as exc:
+                    logger.error("channel %r cannot send: %s", self._name, exc)
+                    reply, done = None, False
+                if not done:
+                    await anyio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+                elif reply is None:
                     await self._more.wait()
-                    continue
-                done = await self._deliver(reply)
-            except StorageError as exc:
-                logger.error("channel %r cannot send: %s", self._name, exc)
-                done = False
-            if done:
-                pause = 1.0
-            else:
-                await anyio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                else:
+                    pause = 1.0
+        finally:
+            self._is_sender_up = False
 
     async def _deliver(self, reply: Reply) -> bool:
         """Try to send one reply; return ``False`` to try again after a pause."""
@@ -85,46 +130,51 @@ class Delivery:
         )
         repeatable = self.channel.capabilities.idempotent_send
         if reply.state == "sending" and not repeatable:
-            await self._give_up(context, reply, "unknown", "a crash hid the outcome")
+            problem = "the gateway stopped while it was sent"
+            await self._end(context, replace(reply, state="unknown"), error=problem)
             return True
-        try:
-            message = await self._judged(context, reply)
-        except Veto as veto:
-            await self._give_up(context, reply, "vetoed", veto.reason)
-            return True
-        parts = split_text(message.text, self.channel.capabilities.text_limit)
-        sent = Sent()
-        while reply.parts < len(parts):
-            reply = await self._journal.mark(reply, "sending")
+        if not (reply.attempts or reply.parts):  # else the guards have judged it
+            try:
+                message = await self._judged(context, reply)
+            except Veto as veto:
+                vetoed = replace(reply, state="vetoed")
+                await self._end(context, vetoed, error=veto.reason)
+                return True
+            reply = replace(reply, message=message)
+        parts = split_text(reply.message.text, self.channel.capabilities.text_limit)
+        async with self._sending:
+            return await self._send(context, reply, parts)
+
+    async def _send(self, context: HookContext, reply: Reply, parts: list[str]) -> bool:
+        """Send the parts that are left."""
+        while True:
+            reply = replace(reply, state="sending", attempts=reply.attempts + 1)
+            await self._journal.save(reply)
             try:
                 with anyio.fail_after(_SEND_SECONDS):
-                    sent = await self.channel.send(
-                        reply.target, _part(message, parts, reply.parts)
-                    )
-            except ChannelError as exc:
-                if exc.permanent or reply.attempts >= _MAX_ATTEMPTS:
-                    await self._give_up(context, reply, "failed", str(exc))
-                    return True
-                await self._journal.mark(reply, "pending", error=str(exc))
-                return False
+                    piece = _part(reply.message, parts, reply.parts)
+                    sent = await self.channel.send(reply.target, piece)
             except Exception as exc:
+                is_refused = isinstance(exc, ChannelError)
+                state: OutboxState
+                again = self.channel.capabilities.idempotent_send
                 problem = f"{type(exc).__name__}: {exc}"
-                logger.exception("channel %r failed to send", self._name)
-                if not repeatable or reply.attempts >= _MAX_ATTEMPTS:
-                    await self._give_up(context, reply, "unknown", problem)
-                    return True
-                return False
-            state: OutboxState = "sent" if reply.parts + 1 == len(parts) else "pending"
-            reply = await self._journal.mark(reply, state, parts=reply.parts + 1)
-        await self._hooks.notify(
-            hookspecs.message_sent,
-            context=context,
-            target=reply.target,
-            message=message,
-            sent=sent,
-            error=None,
-        )
-        return True
+                if isinstance(exc, ChannelError):  # surely not sent
+                    again, problem = not exc.permanent, str(exc)
+                problem = self._scrub(problem)
+                if again and reply.attempts < _MAX_ATTEMPTS:
+                    logger.warning("channel %r, send: %s", self._name, problem)
+                    state = "pending" if is_refused else "sending"
+                    await self._journal.save(replace(reply, state=state), problem)
+                    return False
+                state = "failed" if is_refused else "unknown"
+                await self._end(context, replace(reply, state=state), error=problem)
+                return True
+            reply = replace(reply, state="pending", parts=reply.parts + 1, attempts=0)
+            if reply.parts >= len(parts):
+                await self._end(context, replace(reply, state="sent"), sent=sent)
+                return True
+            await self._journal.save(reply)
 
     async def _judged(self, context: HookContext, reply: Reply) -> Outbound:
         try:
@@ -137,26 +187,50 @@ class Delivery:
         except Ask as asked:
             value = asked.value
             message = value if isinstance(value, Outbound) else reply.message
-            await self._approvals.require(
+            await self._gateway.approvals.require(
                 Approval(context=context, subject=message, reason=asked.reason)
             )
         return replace(message, id=reply.message.id)
 
-    async def _give_up(
-        self, context: HookContext, reply: Reply, state: OutboxState, why: str
+    async def _end(
+        self,
+        context: HookContext,
+        reply: Reply,
+        *,
+        sent: Sent | None = None,
+        error: str | None = None,
     ) -> None:
-        logger.warning(
-            "reply %s to %r: %s: %s", reply.message.id, self._name, state, why
-        )
-        await self._journal.mark(reply, state, error=why)
+        """Keep how a reply ended, and tell the hooks."""
+        if error is not None:
+            text = "reply %s to %r: %s: %s"
+            logger.warning(text, reply.message.id, self._name, reply.state, error)
+        await self._journal.save(reply, error)
         await self._hooks.notify(
             hookspecs.message_sent,
             context=context,
             target=reply.target,
             message=reply.message,
-            sent=None,
-            error=why,
+            sent=sent,
+            error=error,
         )
+
+
+@asynccontextmanager
+async def _entered(channel: Channel) -> AsyncIterator[None]:
+    """Enter a channel; it may log out in peace even if it was cancelled."""
+    await channel.__aenter__()
+    try:
+        yield
+    finally:
+        with anyio.move_on_after(_LEAVE_SECONDS, shield=True):
+            await channel.__aexit__(*sys.exc_info())
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return what went wrong, out of the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _part(message: Outbound, parts: list[str], index: int) -> Outbound:
@@ -177,15 +251,9 @@ def split_text(text: str, limit: int) -> list[str]:
     """
     pieces = []
     while len(text) > limit:
-        window = text[:limit]
-        cut = next(
-            (
-                at
-                for mark in ("\n\n", "\n", " ")
-                if (at := window.rfind(mark)) > limit / 2
-            ),
-            limit,
-        )
+        window = text[: limit + 1]  # the space after a full piece counts
+        cuts = (window.rfind(mark) for mark in ("\n\n", "\n", " "))
+        cut = next((at for at in cuts if at >= limit / 2), limit)
         pieces.append(text[:cut].rstrip())
         text = text[cut:].lstrip()
-    return [*pieces, text]
+    return [piece for piece in (*pieces, text) if piece] or [""]

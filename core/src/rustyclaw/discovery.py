@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import importlib_metadata
@@ -23,34 +22,32 @@ GROUPS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plugin:
-    """An installed plugin: one entry point of one distribution."""
+    """An installed plugin: one entry point of one distribution.
+
+    :param name: What users type: the config key, the command, the model prefix.
+    :param summary: One line of help, from the distribution's metadata.
+    """
 
     kind: str
+    name: str
     entry_point: EntryPoint
+    dist: str = "?"
+    version: str = "?"
+    summary: str = ""
 
-    @property
-    def name(self) -> str:
-        """What users type: the config key, the command, the model prefix."""
-        return self.entry_point.name
-
-    @property
-    def dist(self) -> str:
-        """Name of the distribution."""
-        return self.entry_point.dist.name if self.entry_point.dist else "?"
-
-    @property
-    def version(self) -> str:
-        """Version of the distribution."""
-        return self.entry_point.dist.version if self.entry_point.dist else "?"
-
-    @cached_property
-    def summary(self) -> str:
-        """One line of help, from the distribution's metadata."""
-        if self.entry_point.dist is None:
-            return ""
-        return self.entry_point.dist.metadata["Summary"] or ""
+    @classmethod
+    def of(cls, kind: str, point: EntryPoint) -> Plugin:
+        """Return the plugin of an entry point."""
+        try:
+            metadata = point.dist.metadata if point.dist else None
+        except (OSError, ValueError):  # a half-installed distribution
+            metadata = None
+        if metadata is None:
+            return cls(kind, point.name, point)
+        facts = (metadata.get(key, "") for key in ("Name", "Version", "Summary"))
+        return cls(kind, point.name, point, *facts)
 
 
 class Catalog:
@@ -82,8 +79,8 @@ def discover(*kinds: str) -> Catalog:
     kind_of = {GROUPS[kind]: kind for kind in kinds or GROUPS}
     return Catalog(
         [
-            Plugin(kind_of[entry_point.group], entry_point)
-            for entry_point in importlib_metadata.entry_points()
-            if entry_point.group in kind_of
+            Plugin.of(kind_of[point.group], point)
+            for point in importlib_metadata.entry_points()
+            if point.group in kind_of
         ]
     )

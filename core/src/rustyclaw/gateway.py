@@ -11,19 +11,11 @@ Several gateways may live in one process; they share nothing.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterator,
-    Mapping,
-)
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -33,17 +25,14 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from rustyclaw import hookspecs
+from rustyclaw import commands, hookspecs
 from rustyclaw.agent.models import Models
 from rustyclaw.agent.turn import Mind
 from rustyclaw.approvals import Approvals, Operator
-from rustyclaw.commands import ChatCommands
-from rustyclaw.config import Config, load_config
-from rustyclaw.config.load import parse_config
-from rustyclaw.config.source import Source, home_dir
-from rustyclaw.delivery import Delivery
+from rustyclaw.config import Config, config_from, home_dir, load_config
+from rustyclaw.delivery import ChannelStatus, Delivery, innermost
 from rustyclaw.discovery import Catalog, discover
-from rustyclaw.errors import Busy, MethodError, PluginError, SessionError, StorageError
+from rustyclaw.errors import Busy, ChannelError, MethodError, SessionError, StorageError
 from rustyclaw.hooks import HookFault, Hooks, trace_call
 from rustyclaw.interfaces.channel import Channel, Route
 from rustyclaw.interfaces.tool import Tool, Toolset
@@ -65,7 +54,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EVENT_BUFFER = 256
-_LONGEST_PAUSE = 60.0
+_PRUNE_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +64,6 @@ class GatewayEvent:
     session_key: str
     run_id: str
     event: RunEvent
-
-
-@dataclass(slots=True, kw_only=True)
-class ChannelStatus:
-    """How a channel is doing; times in seconds since the epoch."""
-
-    state: str = "starting"
-    error: str = ""
-    last_message: float | None = None
 
 
 class Gateway:
@@ -112,9 +92,7 @@ class Gateway:
         if config is None:
             config = load_config(home=home)
         elif not isinstance(config, Config):
-            folder = home or home_dir(os.environ)
-            source = Source(path=folder / "config.yaml", home=folder, env=os.environ)
-            config = parse_config(json.dumps(config), source)
+            config = config_from(config, home=home or home_dir(), env=os.environ)
         self.config = config
         self.home = home or config.home
         self.serving = channels
@@ -140,7 +118,7 @@ class Gateway:
         try:
             await self._start()
         except BaseExceptionGroup as group:  # the task group wraps even one error
-            raise _innermost(group) from None
+            raise innermost(group) from None
         return self
 
     async def _start(self) -> None:
@@ -151,11 +129,11 @@ class Gateway:
                 problem = f"cannot use {str(self.home)!r} as home: {exc.strerror}"
                 raise StorageError(f"{problem}; set RUSTYCLAW_HOME") from exc
             if self.serving:
-                await stack.enter_async_context(self._only_one())
+                await self._be_the_only_one(stack)
             self.state = await stack.enter_async_context(State(self.home, self.config))
             self._group = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(self._group.cancel_scope.cancel)
-            await anyio.to_thread.run_sync(self._load)
+            channels = await anyio.to_thread.run_sync(self._load)
             self._models = Models(self.config, self.loader, self.spawn)
             mind = Mind(
                 config=self.config,
@@ -166,19 +144,28 @@ class Gateway:
                 models=self._models,
                 loader=self.loader,
             )
-            self._lanes = Lanes(
-                mind,
-                self.state,
-                spawn=self.spawn,
-                publish=self._publish,
-                wake_channel=self._wake_channel,
-                command=self.command,
-            )
-            self._commands = ChatCommands(self)
+            self._lanes = Lanes(self, mind)
+            for name, channel in channels.items():
+                self._deliveries[name] = Delivery(name, channel, self)
             await self.hooks.notify(hookspecs.gateway_start, gateway=self)
             if self.serving:
-                await self._open_channels()
+                self.spawn(self._prune)
+                for delivery in self._deliveries.values():
+                    self.spawn(delivery.keep)
+                for session in await self.state.journal.open_sessions():
+                    self._lanes.wake(session)
             self._stack = stack.pop_all()
+
+    async def _be_the_only_one(self, stack: AsyncExitStack) -> None:
+        """Hold the home, so that no second gateway answers the same messages."""
+        lock = SessionLock(self.home / "gateway", timeout_seconds=0.5)
+        try:
+            await stack.enter_async_context(lock)
+        except SessionError as exc:
+            raise SessionError(
+                f"another gateway serves {str(self.home)!r} already; stop it, or give "
+                "this one a RUSTYCLAW_HOME of its own"
+            ) from exc
 
     async def __aexit__(self, *exc_info: object) -> None:
         try:
@@ -192,15 +179,16 @@ class Gateway:
         if self._draining:
             return
         self._draining = True
+        for delivery in self._deliveries.values():
+            delivery.closing = True
         budget = self.config.gateway.drain_seconds
         with anyio.move_on_after(budget) as deadline:
             await self._lanes.drained()
             for delivery in self._deliveries.values():
                 await delivery.drained()
         if deadline.cancelled_caught:
-            logger.warning(
-                "not all work ended within %g s; it is resumed later", budget
-            )
+            text = "not all work ended within %g s; it is resumed later"
+            logger.warning(text, budget)
         await self._lanes.end_all()
         await self.hooks.notify(hookspecs.gateway_stop, gateway=self, reason=reason)
         self._models.closing.set()
@@ -232,32 +220,25 @@ class Gateway:
 
         self._group.start_soon(guarded)
 
+    async def _prune(self) -> None:
+        while True:
+            with suppress(StorageError):  # there is no hurry
+                await self.state.journal.prune()
+            await anyio.sleep(_PRUNE_SECONDS)
+
     def redact(self, value: object) -> object:
         """Return a JSON-like value without secrets."""
         return self.config.redactor.scrub_value(value)
 
-    @asynccontextmanager
-    async def _only_one(self) -> AsyncIterator[None]:
-        """Hold the home, so that no second gateway answers the same messages."""
-        lock = SessionLock(self.home / "gateway", timeout_seconds=0.5)
-        try:
-            await lock.__aenter__()
-        except SessionError as exc:
-            raise SessionError(
-                f"another gateway serves {str(self.home)!r} already; stop it, or give "
-                "this one a RUSTYCLAW_HOME of its own"
-            ) from exc
-        try:
-            yield
-        finally:
-            await lock.__aexit__()
-
     # --- Plugins ----------------------------------------------------------------------
 
-    def _load(self) -> None:
-        """Import the enabled tools and hooks; only required ones may not fail."""
+    def _load(self) -> dict[str, Channel]:
+        """Make the enabled hooks, tools and channels; only required ones may not fail.
+
+        :raises PluginError: A required plugin is missing or broken.
+        """
         catalog = discover() if self._discover else Catalog([])
-        self.loader = Loader(self.config, catalog, self._extra)
+        self.loader = loader = Loader(self.config, catalog, self._extra)
         policy = self.config.plugins
         self.hooks = Hooks(
             order=policy.order,
@@ -267,113 +248,82 @@ class Gateway:
         )
         if os.environ.get("RUSTYCLAW_TRACE_HOOKS") == "1":
             self.hooks.monitor(trace_call)
-        hooks = {}
-        for name in self.loader.enabled("hooks"):
-            if plugin := self._try(self.loader.create, "hooks", name, object):
-                hooks[name] = plugin
+        hooks, channels = dict[str, object](), dict[str, Channel]()
+        for name in loader.enabled("hooks"):
+            with loader.tolerating("hooks", name):
+                hooks[name] = loader.create("hooks", name, object)
         for name, refused in self.hooks.register(hooks).items():
-            self.loader.fail("hooks", name, refused)
-            logger.error("%s", refused)
-        for name in self.loader.enabled("tools"):
-            brought = self._try(self.loader.create, "tools", name, (Tool, Toolset))
-            tools = brought.tools() if isinstance(brought, Toolset) else [brought]
-            for tool in tools if brought else ():
-                try:
+            with loader.tolerating("hooks", name):
+                raise refused
+        for name in loader.enabled("tools"):
+            with loader.tolerating("tools", name):
+                brought = loader.create("tools", name, (Tool, Toolset))
+                is_set = isinstance(brought, Toolset)
+                for tool in brought.tools() if is_set else (brought,):
                     self.tools.add(tool, owner=name)
-                except PluginError as exc:
-                    self.loader.fail("tools", name, exc)
-                    logger.error("%s", exc)
-        self.loader.require(policy.required)
-
-    def _try(self, create: Callable[..., Any], kind: str, name: str, base: Any) -> Any:
-        try:
-            return create(kind, name, base)
-        except PluginError as exc:
-            logger.error("%s", exc)
-            return None
+        for name in loader.enabled("channels") if self.serving else ():
+            self.channels[name] = ChannelStatus()
+            with loader.tolerating("channels", name):
+                channel = loader.create("channels", name, Channel)
+                for route in channel.routes():
+                    self.routes.add(route, owner=name)
+                channels[name] = channel
+            if failure := loader.failures.get(("channels", name)):
+                self.channels[name] = ChannelStatus(state="failed", error=str(failure))
+                self.routes.remove(name)
+        loader.require(policy.required)
+        return channels
 
     def _on_fault(self, fault: HookFault) -> None:
         if self.hooks.fault_counts[fault.plugin] <= 100:  # a flood is one fact
             self.spawn(self.state.record_fault, fault)
 
-    # --- Channels -----------------------------------------------------------------------
-
-    async def _open_channels(self) -> None:
-        await self.state.journal.prune()
-        for name in self.loader.enabled("channels"):
-            self.channels[name] = ChannelStatus()
-            try:
-                channel = await anyio.to_thread.run_sync(
-                    self.loader.create, "channels", name, Channel
-                )
-                for route in channel.routes():
-                    self.routes.add(route, owner=name)
-            except PluginError as exc:
-                logger.error("%s", exc)
-                self.channels[name] = ChannelStatus(state="failed", error=str(exc))
-                continue
-            self._deliveries[name] = Delivery(
-                name, channel, self.state.journal, self.hooks, self.approvals
-            )
-            self.spawn(self._keep_channel, name, channel)
-        for session in await self.state.journal.open_sessions():
-            self._lanes.wake(session)
-
-    async def _keep_channel(self, name: str, channel: Channel) -> None:
-        """Run a channel; when it breaks, again after a growing pause."""
-        status, pause = self.channels[name], 1.0
-        while not self._draining:
-            try:
-                async with channel, anyio.create_task_group() as group:
-                    group.start_soon(self._deliveries[name].run)
-                    status.state, status.error = "connected", ""
-                    await channel.run(self)
-                    status.state = "ended"
-                    await anyio.sleep_forever()  # it may still send
-            except Exception as exc:
-                problem = _innermost(exc)
-                status.state, status.error = "failed", f"{problem}"
-                logger.error(
-                    "channel %r failed: %s; again in %g s", name, problem, pause
-                )
-            await anyio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+    # --- Messages ---------------------------------------------------------------------
 
     async def accept(self, message: Inbound) -> bool:
-        """Make an inbound message durable and see to its answer.
+        """Decide about a message, make it durable and see to its answer.
 
         :returns: ``False`` if it was accepted before.
         :raises StorageError: It was not accepted.
         :raises Busy: The gateway drains, or too many messages wait.
+        :raises ChannelError: It names no channel, so that nobody can decide about it.
         """
+        name, source, journal = (
+            message.target.channel,
+            message.source,
+            self.state.journal,
+        )
         if self._draining:
             raise Busy("the gateway is stopping; try again later")
-        key, channel = str(session_for(self.config, message)), message.target.channel
-        if status := self.channels.get(channel):
-            status.last_message = time()
-        answer: str | None = None
-        if delivery := self._deliveries.get(channel):
-            policy = delivery.channel.config
-            decision = await self.state.access.decide(message, policy)
-            if decision.verdict != "serve" and not decision.reply:
-                logger.info("message %s: %s", message.source, decision.verdict)
-                return True
-            answer = decision.reply or None
-        if answer is None and message.text.strip() == "/stop":  # it must not queue
+        if (delivery := self._deliveries.get(name)) is None:
+            problem = f"no channel {name!r} is open here; name the channel's own"
+            raise ChannelError(problem, permanent=True)
+        delivery.status.last_message = time()
+        decision = await self.state.access.decide(message, delivery.channel.config)
+        if not decision.serve and not decision.reply:
+            logger.info("message %s is not served", source)
+            return True
+        try:
+            key = str(session_for(self.config, message))
+        except SessionError as exc:  # another delivery would not mend it
+            logger.error("message %s is dropped: %s", source, exc)
+            return True
+        answer = decision.reply or None
+        is_stop = decision.serve and message.text.strip().lower() == "/stop"
+        if is_stop and not await journal.knows(source):  # it must not queue
             answer = await self.command("/stop", key)
-        reply = answer and Reply.to(message, key, answer, f"{message.source}:reply")
-        is_new = await self.state.journal.accept(message, key, reply or None)
+        reply = Reply.to(message, key, answer) if answer else None
+        is_new = await journal.accept(message, key, reply)
         if reply:
-            self._wake_channel(channel)
+            delivery.wake()
         elif is_new:
             self._lanes.wake(key)
         return is_new
 
-    def _wake_channel(self, name: str) -> None:
+    def wake_channel(self, name: str) -> None:
+        """Have a channel look into the outbox."""
         if delivery := self._deliveries.get(name):
             delivery.wake()
-
-    # --- Runs ---------------------------------------------------------------------------
 
     async def run(
         self, text: str, *media: Media, session: str = "main"
@@ -389,18 +339,18 @@ class Gateway:
             raise Busy("the gateway is stopping; try again later")
         name = resolve(session, self.config.default_agent_id)
         self.config.agent(name.agent_id)  # an unknown one is an error here, not later
-        key = str(name)
         send, receive = anyio.create_memory_object_stream[RunEvent](_EVENT_BUFFER)
-        job = Job(message=Message.user(text, *media), emit=_sender(send))
-        self._lanes.submit(key, job)
-        try:
-            with receive:
+        job = Job(message=Message.user(text, *media), events=send)
+        with send, receive:
+            self._lanes.submit(str(name), job)
+            try:
                 async for event in receive:
                     yield event
                     if isinstance(event, RunEnded):
                         return
-        finally:
-            job.scope.cancel()
+            finally:
+                job.scope.cancel()
+        raise Busy("the gateway stopped before it answered; ask again later")
 
     def abort(self, session: str = "main") -> bool:
         """Abort the run of a session; return whether there was one."""
@@ -413,7 +363,7 @@ class Gateway:
 
     async def command(self, text: str, session: str) -> str | None:
         """Answer a chat command such as ``/new``; ``None`` if it is none."""
-        return await self._commands.answer(text, session)
+        return await commands.answer(self, text, session)
 
     async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Call a gateway method that a plugin has added.
@@ -436,28 +386,9 @@ class Gateway:
         finally:
             self._subscribers.remove(send)
 
-    def _publish(self, key: str, run_id: str, event: RunEvent) -> None:
+    def publish(self, key: str, run_id: str, event: RunEvent) -> None:
+        """Show an event to those who watch, if they have room for it."""
+        seen = GatewayEvent(session_key=key, run_id=run_id, event=event)
         for subscriber in self._subscribers:
-            with suppress(anyio.WouldBlock):
-                subscriber.send_nowait(
-                    GatewayEvent(session_key=key, run_id=run_id, event=event)
-                )
-
-
-def _sender(
-    send: MemoryObjectSendStream[RunEvent],
-) -> Callable[[RunEvent], Awaitable[None]]:
-    async def emit(event: RunEvent) -> None:
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await send.send(event)
-        if isinstance(event, RunEnded):
-            send.close()
-
-    return emit
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """Return what went wrong, out of the groups that task groups wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+            with suppress(anyio.WouldBlock, anyio.BrokenResourceError):
+                subscriber.send_nowait(seen)

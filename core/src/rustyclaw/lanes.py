@@ -10,8 +10,8 @@ import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import anyio
 from rustyclaw import hookspecs
 from rustyclaw.agent.live import LiveSession
 from rustyclaw.agent.turn import Incoming, Mind, Run, Turn
-from rustyclaw.errors import Busy, RustyclawError, SessionError, StorageError
+from rustyclaw.errors import Busy, RustyclawError
 from rustyclaw.messages import (
     HookContext,
     Inbound,
@@ -31,18 +31,19 @@ from rustyclaw.messages import (
     RunResult,
     RunStarted,
     Text,
+    ToolEnded,
 )
 from rustyclaw.sessions.journal import Reply
 from rustyclaw.sessions.locks import SessionLock
 
 if TYPE_CHECKING:
-    from rustyclaw.state import State
+    from anyio.streams.memory import MemoryObjectSendStream
+
+    from rustyclaw.gateway import Gateway
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0
-Publish = Callable[[str, str, RunEvent], None]
-Command = Callable[[str, str], Awaitable[str | None]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class Job:
     """A run that somebody in this process waits for."""
 
     message: Message
-    emit: Callable[[RunEvent], Awaitable[None]]
+    events: MemoryObjectSendStream[RunEvent]
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
@@ -63,47 +64,27 @@ class _Lane:
 
 
 class Lanes:
-    """All lanes of a gateway.
+    """All lanes of a gateway."""
 
-    :param publish: Told of every event, as (session key, run id, event).
-    :param wake_channel: Told that a channel has something to send.
-    :param command: Answers a chat command of a session.
-    """
-
-    def __init__(
-        self,
-        mind: Mind,
-        state: State,
-        *,
-        spawn: Callable[..., None],
-        publish: Publish,
-        wake_channel: Callable[[str], None],
-        command: Command,
-    ) -> None:
-        self._mind = mind
-        self._state = state
-        self._spawn = spawn
-        self._publish = publish
-        self._wake_channel = wake_channel
-        self._command = command
+    def __init__(self, gateway: Gateway, mind: Mind) -> None:
+        self._gateway, self._mind = gateway, mind
+        self._config = mind.config.session
+        self._journal = gateway.state.journal
+        self._sessions = gateway.state.sessions
         self._lanes: dict[str, _Lane] = {}
         self._live: OrderedDict[str, LiveSession] = OrderedDict()
+        self._begun: set[str] = set()
         self._limiter = anyio.CapacityLimiter(
             mind.config.agents.defaults.max_concurrent
         )
         self._empty = anyio.Event()
-
-    @property
-    def running(self) -> dict[str, str]:
-        """Session key -> id of the run that goes on in it."""
-        return {lane.key: lane.run.id for lane in self._lanes.values() if lane.run}
 
     def submit(self, key: str, job: Job) -> None:
         """Queue a job of this process.
 
         :raises Busy: The session's queue is full.
         """
-        limit = self._mind.config.session.queue_limit
+        limit = self._config.queue_limit
         if key in self._lanes and len(self._lanes[key].jobs) >= limit:
             raise Busy(f"{limit} messages wait in session {key!r} already; try later")
         self.wake(key).jobs.append(job)
@@ -113,7 +94,7 @@ class Lanes:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(key)
-            self._spawn(self._work, lane)
+            self._gateway.spawn(self._work, lane)
         lane.woken = True
         return lane
 
@@ -133,23 +114,24 @@ class Lanes:
     # --- One lane -----------------------------------------------------------------
 
     async def _work(self, lane: _Lane) -> None:
-        pause = 1.0
+        pause, more = 1.0, True
         try:
-            while True:
+            while more:
                 lane.woken = False
                 try:
                     async with self._limiter:
-                        busy = await self._next(lane)
+                        more = await self._next(lane) or lane.woken
                     pause = 1.0
-                except (StorageError, SessionError) as exc:
-                    logger.error("session %s has to wait: %s", lane.key, exc)
+                except Exception as exc:  # the message stays accepted
+                    trace = None if isinstance(exc, RustyclawError) else exc
+                    problem = "session %s has to wait: %s"
+                    logger.error(problem, lane.key, exc, exc_info=trace)
                     await anyio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
-                    continue
-                if not busy and not lane.woken:
-                    break
         finally:
             del self._lanes[lane.key]
+            for job in lane.jobs:
+                job.events.close()
             self._empty.set()
             self._empty = anyio.Event()
 
@@ -158,82 +140,75 @@ class Lanes:
         if lane.jobs:
             await self._run_job(lane, lane.jobs.popleft())
             return True
-        limit = self._mind.config.session.queue_limit
-        waiting = await self._state.journal.waiting(lane.key, limit)
+        waiting = await self._waiting(lane.key)
         if waiting:
             await self._answer(lane, waiting)
         return bool(waiting)
 
+    async def _waiting(self, key: str) -> list[Inbound]:
+        return await self._journal.waiting(key, self._config.queue_limit)
+
     async def _run_job(self, lane: _Lane, job: Job) -> None:
         run_id = secrets.token_hex(8)
-        try:
-            async with self._locked(lane.key) as session:
-                run = Run(
-                    id=run_id,
-                    session=session,
-                    incoming=[Incoming(message=job.message)],
-                    emit=self._emitter(lane.key, run_id, job.emit),
-                    scope=job.scope,
-                )
-                await self._execute(lane, run)
-        except RustyclawError as exc:
-            kind = "storage" if isinstance(exc, StorageError) else "session"
-            result = RunResult(
-                run_id=run_id,
-                session_key=lane.key,
-                error=RunError(kind=kind, message=str(exc)),
-            )
-            await self._emitter(lane.key, run_id, job.emit)(RunEnded(result=result))
+        emit = self._emitter(lane.key, run_id, job.events)
+        with job.events:
+            if job.scope.cancel_called:  # who asked has left before it began
+                return
+            try:
+                async with self._locked(lane.key) as session:
+                    run = Run(
+                        id=run_id,
+                        session=session,
+                        incoming=[Incoming(message=job.message)],
+                        emit=emit,
+                        scope=job.scope,
+                    )
+                    await self._execute(lane, run)
+            except Exception as exc:
+                logger.debug("run %s failed", run_id, exc_info=True)
+                kind = "storage" if isinstance(exc, RustyclawError) else "internal"
+                error = RunError(kind=kind, message=str(exc) or repr(exc))
+                result = RunResult(run_id=run_id, session_key=lane.key, error=error)
+                await emit(RunEnded(result=result))
 
     async def _answer(self, lane: _Lane, waiting: list[Inbound]) -> None:
         """Answer the oldest accepted messages with one run and one reply."""
-        first, reply = waiting[0], None
-        text = await self._command(first.text, lane.key)
+        first, batch, reply = waiting[0], waiting[:1], None
+        await self._received(lane.key, batch)
+        text = await self._gateway.command(first.text, lane.key)
         if text is not None:
-            batch = [first]
-            reply = Reply.to(first, lane.key, text, f"{first.source}:reply")
+            reply = Reply.to(first, lane.key, text)
         else:
             async with self._locked(lane.key) as session:
                 answered = session.answers.get(first.source)
-                batch = list(
-                    takewhile(
-                        lambda m: (
-                            m.target == first.target
-                            and not m.text.startswith("/")
-                            and session.answers.get(m.source) is answered
-                        ),
-                        waiting,
-                    )
-                ) or [first]
+                batch += takewhile(
+                    lambda m: (
+                        _goes_with(first, m)
+                        and session.answers.get(m.source) is answered
+                    ),
+                    waiting[1:],
+                )
                 if answered is None:
                     await self._run_batch(lane, session, batch)
                     answered = session.answers.get(first.source)
             if answered is not None and answered.message and answered.message.text:
-                reply = Reply.to(
-                    batch[-1], lane.key, answered.message.text, answered.id
-                )
-        await self._state.journal.finish([m.source for m in batch], reply)
-        self._wake_channel(first.target.channel)
+                text = answered.message.text
+                if answered.synthetic:  # it may tell of an error
+                    text = self._mind.config.redactor.scrub(text)
+                reply = Reply.to(batch[-1], lane.key, text, answered.id)
+        await self._journal.finish([m.source for m in batch], reply)
+        self._gateway.wake_channel(first.target.channel)
 
     async def _run_batch(
         self, lane: _Lane, session: LiveSession, batch: list[Inbound]
     ) -> None:
-        context = self._context(lane.key, batch[0].target.channel)
-        for message in batch:
-            await self._mind.hooks.notify(
-                hookspecs.message_received, context=context, message=message
-            )
-        seen = {message.source for message in batch}
+        await self._received(lane.key, batch[1:])
 
         async def steer() -> list[Incoming]:
-            limit = self._mind.config.session.queue_limit
-            waiting = await self._state.journal.waiting(lane.key, limit)
-            more = [
-                m
-                for m in waiting
-                if m.source not in seen and m.target == batch[0].target
-            ]
-            seen.update(m.source for m in more)
+            known = {message.source for message in batch}
+            new = (m for m in await self._waiting(lane.key) if m.source not in known)
+            more = list(takewhile(lambda m: _goes_with(batch[0], m), new))
+            await self._received(lane.key, more)
             batch.extend(more)
             return [_incoming(m) for m in more]
 
@@ -244,9 +219,17 @@ class Lanes:
             incoming=[_incoming(message) for message in batch],
             emit=self._emitter(lane.key, run_id),
             channel=batch[0].target.channel,
-            steer=steer if self._mind.config.session.queue_mode == "steer" else None,
+            steer=steer if self._config.queue_mode == "steer" else None,
         )
         await self._execute(lane, run)
+
+    async def _received(self, key: str, messages: list[Inbound]) -> None:
+        for message in messages:
+            await self._mind.hooks.notify(
+                hookspecs.message_received,
+                context=_context(key, message.target.channel),
+                message=message,
+            )
 
     async def _execute(self, lane: _Lane, run: Run) -> None:
         lane.run = run
@@ -261,17 +244,27 @@ class Lanes:
         self,
         key: str,
         run_id: str,
-        emit: Callable[[RunEvent], Awaitable[None]] | None = None,
+        events: MemoryObjectSendStream[RunEvent] | None = None,
     ) -> Callable[[RunEvent], Awaitable[None]]:
-        async def both(event: RunEvent) -> None:
-            self._publish(key, run_id, event)
-            if emit is not None:
-                await emit(event)
+        async def emit(event: RunEvent) -> None:
+            event = self._without_secrets(event)
+            self._gateway.publish(key, run_id, event)
+            if events is not None:
+                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    await events.send(event)
 
-        return both
+        return emit
 
-    def _context(self, key: str, channel: str = "") -> HookContext:
-        return HookContext(agent_id=key.split(":")[1], session_key=key, channel=channel)
+    def _without_secrets(self, event: RunEvent) -> RunEvent:
+        """Take secrets out of errors, whose texts come from anywhere."""
+        scrub = self._mind.config.redactor.scrub
+        if isinstance(event, RunEnded) and (error := event.result.error):
+            error = replace(error, message=scrub(error.message))
+            return RunEnded(result=replace(event.result, error=error))
+        if isinstance(event, ToolEnded) and event.result.is_error:
+            text = scrub(event.result.text)
+            return replace(event, result=replace(event.result, text=text))
+        return event
 
     # --- Sessions in memory -------------------------------------------------------
 
@@ -279,48 +272,55 @@ class Lanes:
     async def _locked(self, key: str) -> AsyncIterator[LiveSession]:
         """Open a session for writing; no other process writes it meanwhile."""
         session = self._live.get(key)
-        is_new = session is None
         if session is None:
-            session = await LiveSession.open(self._state.sessions, key)
-        timeout = self._mind.config.session.lock_timeout_seconds
+            session = await LiveSession.open(self._sessions, key)
+        timeout = self._config.lock_timeout_seconds
         async with SessionLock(session.transcript.path, timeout_seconds=timeout):
             await session.reload()
             self._live[key] = session
             self._live.move_to_end(key)
-            if is_new:
+            if key not in self._begun:
+                self._begun.add(key)
+                resumed = bool(session.transcript.entries)
                 await self._mind.hooks.notify(
-                    hookspecs.session_start,
-                    context=self._context(key),
-                    resumed=bool(session.transcript.entries),
+                    hookspecs.session_start, context=_context(key), resumed=resumed
                 )
             yield session
-        while len(self._live) > self._mind.config.session.max_cached:
+        while len(self._live) > self._config.max_cached:
             self._live.popitem(last=False)
 
     async def reset(self, key: str, reason: str) -> None:
         """Begin a session anew, or delete it; waits for its run to end."""
-        context = self._context(key)
         async with self._locked(key):
             await self._mind.hooks.notify(
-                hookspecs.before_reset, context=context, reason=reason
+                hookspecs.before_reset, context=_context(key), reason=reason
             )
             if reason == "delete":
-                await self._state.sessions.delete(key)
+                await self._sessions.delete(key)
             else:
-                await self._state.sessions.reset(key)
-        await self.end_session(key, reason)
-
-    async def end_session(self, key: str, reason: str) -> None:
-        """Forget a session, after it was reset or deleted, or at the end."""
-        if self._live.pop(key, None) is not None:
-            await self._mind.hooks.notify(
-                hookspecs.session_end, context=self._context(key), reason=reason
-            )
+                await self._sessions.reset(key)
+        await self._end_session(key, reason)
 
     async def end_all(self) -> None:
         """Tell the hooks that all sessions in use end with the gateway."""
-        for key in list(self._live):
-            await self.end_session(key, "shutdown")
+        for key in sorted(self._begun):
+            await self._end_session(key, "shutdown")
+
+    async def _end_session(self, key: str, reason: str) -> None:
+        self._live.pop(key, None)
+        self._begun.discard(key)
+        await self._mind.hooks.notify(
+            hookspecs.session_end, context=_context(key), reason=reason
+        )
+
+
+def _context(key: str, channel: str = "") -> HookContext:
+    return HookContext(agent_id=key.split(":")[1], session_key=key, channel=channel)
+
+
+def _goes_with(first: Inbound, other: Inbound) -> bool:
+    """Return whether a later message may be answered together with the first."""
+    return other.target == first.target and not other.text.startswith("/")
 
 
 def _incoming(message: Inbound) -> Incoming:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -51,6 +52,13 @@ class PluginStatus:
     state: State
     reason: str = ""
 
+    @classmethod
+    def of(cls, plugin: Plugin, state: State, reason: str) -> PluginStatus:
+        """Return the row of an installed plugin."""
+        named = ("kind", "name", "dist", "version", "summary")
+        facts = {name: getattr(plugin, name) for name in named}
+        return cls(**facts, state=state, reason=reason)
+
 
 class Loader:
     """Loads plugins as the config allows.
@@ -68,7 +76,7 @@ class Loader:
         self._config = config
         self._catalog = catalog
         self._extra = {tuple(key.split(".", 1)): o for key, o in (extra or {}).items()}
-        self._loaded: dict[tuple[str, str], object] = {}
+        self._loaded: dict[tuple[str, ...], object] = dict(self._extra)
         self.failures: dict[tuple[str, str], PluginError] = {}
         self.slow_imports: dict[tuple[str, str], float] = {}
 
@@ -80,19 +88,17 @@ class Loader:
         Providers and channels need a config section to be enabled; the exception
         is a config without any provider, where every allowed one may serve.
         """
-        extra = [name for k, name in self._extra if k == kind]
         section = self._section(kind)
         configured = [n for n in section if section[n].get("enabled", True)]
-        installed = [
-            name
-            for name in self._catalog.names(kind)
-            if self._refusal(self._catalog.plugins[kind, name]) is None
-        ]
-        if kind == "channels" or (kind == "providers" and configured):
-            chosen = configured
-        else:
-            off = set(section) - set(configured)
-            chosen = [n for n in installed if n not in off]
+        chosen = configured
+        if not (kind == "channels" or (kind == "providers" and configured)):
+            chosen = [
+                name
+                for name in self._catalog.names(kind)
+                if (name in configured or name not in section)
+                and not self._refusal(self._catalog.plugins[kind, name])
+            ]
+        extra = [name for k, name in self._extra if k == kind]
         return list(dict.fromkeys([*extra, *chosen]))
 
     def statuses(self) -> Iterator[PluginStatus]:
@@ -101,19 +107,16 @@ class Loader:
         for (kind, name), plugin in self._catalog.plugins.items():
             state: State = "enabled" if name in enabled[kind] else "available"
             reason = "" if state == "enabled" else f"not configured: {kind}.{name}"
-            refusal = self._refusal(plugin)
-            failure = self.failures.get((kind, name))
-            if refusal:
+            if refusal := self._refusal(plugin):
                 state, reason = refusal
-            elif failure:
+            elif failure := self.failures.get((kind, name)):
                 state, reason = "failed", str(failure)
             elif seconds := self.slow_imports.get((kind, name)):
                 reason = f"its import took {seconds:.1f} s"
-            yield _status(plugin, state, reason)
+            yield PluginStatus.of(plugin, state, reason)
         for (kind, name), plugins in self._catalog.conflicts.items():
-            for plugin in plugins:
-                reason = str(self._conflict(kind, name))
-                yield _status(plugin, "conflict", reason)
+            reason = str(self._conflict(kind, name))
+            yield from (PluginStatus.of(p, "conflict", reason) for p in plugins)
 
     def _section(self, kind: str) -> Mapping[str, Any]:
         if kind == "tools":  # beside the policy's own keys
@@ -145,16 +148,11 @@ class Loader:
         :raises PluginError: It is missing, refused or broken; see ``failures``.
         """
         key = (kind, name)
-        if key in self._extra:
-            return self._extra[key]
         if key in self.failures:
             raise self.failures[key]
         if key not in self._loaded:
-            try:
+            with self._noting(kind, name, "could not be imported"):
                 self._loaded[key] = self._import(kind, name)
-            except PluginError as exc:
-                self.failures[key] = exc
-                raise
         return self._loaded[key]
 
     def create(self, kind: str, name: str, base: type | tuple[type, ...]) -> Any:
@@ -165,7 +163,7 @@ class Loader:
         :raises PluginError: As `load`, or its config or constructor failed.
         """
         target = self.load(kind, name)
-        try:
+        with self._noting(kind, name, "could not be constructed"):
             if inspect.isclass(target) and issubclass(target, base):
                 model = getattr(target, "Config", None)
                 if model is None:
@@ -176,39 +174,62 @@ class Loader:
                 return target
             bases = base if isinstance(base, tuple) else (base,)
             wanted = " or ".join(b.__name__ for b in bases)
-            problem = f"is {target!r}, which is no {wanted}"
-        except ConfigError as exc:
-            problem = str(exc)
-        except Exception as exc:
-            logger.debug("constructing %s %r failed", kind, name, exc_info=True)
-            problem = f"could not be constructed: {type(exc).__name__}: {exc}"
-        failure = PluginLoadError(
-            f"{kind[:-1]} {name!r}{self._origin(kind, name)} {problem}", plugin=name
-        )
-        self.failures[kind, name] = failure
-        raise failure
+            raise self._error(kind, name, f"is {target!r}, which is no {wanted}")
 
     def require(self, names: Iterable[str]) -> None:
-        """Check that plugins which must not be missing can be loaded.
+        """Check that plugins which must not be missing are enabled and work.
 
-        :raises PluginError: For the first one that cannot.
+        :raises PluginError: For the first one that is not or does not.
         """
+        known = (*self._extra, *self._catalog.plugins, *self._catalog.conflicts)
         for name in names:
-            known = (*self._extra, *self._catalog.plugins, *self._catalog.conflicts)
-            kinds = [kind for kind, own in known if own == name]
-            for kind in kinds or ["plugins"]:
-                try:
+            kinds = [kind for kind, own in known if own == name] or ["plugins"]
+            try:
+                for kind in kinds:
                     self.load(kind, name)
-                except PluginError as exc:
-                    raise PluginLoadError(
-                        f"required {exc}; mend it or take {name!r} out of "
-                        "plugins.required",
-                        plugin=name,
-                    ) from exc
+                    if kind in ("providers", "compactors"):  # else made when needed
+                        self.create(kind, name, object)
+                if not any(name in self.enabled(kind) for kind in kinds):
+                    raise self._error(kinds[0], name, "is not enabled in the config")
+            except PluginError as exc:
+                remedy = f"mend it or take {name!r} out of plugins.required"
+                raise PluginLoadError(f"required {exc}; {remedy}", plugin=name) from exc
+
+    @contextmanager
+    def tolerating(self, kind: str, name: str) -> Iterator[None]:
+        """Log and keep what goes wrong with a plugin, and go on without it."""
+        try:
+            with self._noting(kind, name, "could not be used"):
+                yield
+        except PluginError as exc:
+            logger.error("%s", exc)
 
     def fail(self, kind: str, name: str, error: PluginError) -> None:
         """Record a failure that showed after loading."""
         self.failures[kind, name] = error
+
+    @contextmanager
+    def _noting(self, kind: str, name: str, doing: str) -> Iterator[None]:
+        """Turn whatever a plugin raises into a `PluginError`, and keep it."""
+        try:
+            yield
+        except PluginError as exc:
+            self.failures[kind, name] = exc
+            raise
+        except (Exception, SystemExit) as exc:  # a plugin may even call sys.exit()
+            logger.debug("%s %r %s", kind, name, doing, exc_info=True)
+            problem = f"{doing}: {type(exc).__name__}: {exc}"
+            if isinstance(exc, ConfigError):
+                problem = str(exc)
+            failure = self.failures[kind, name] = self._error(kind, name, problem)
+            raise failure from exc
+
+    def _error(self, kind: str, name: str, problem: str) -> PluginLoadError:
+        """Return an error of one line, without secrets."""
+        plugin = self._catalog.plugins.get((kind, name))
+        origin = f" ({plugin.dist} {plugin.version})" if plugin else ""
+        problem = "; ".join(self._config.redactor.scrub(problem).splitlines())
+        return PluginLoadError(f"{kind[:-1]} {name!r}{origin} {problem}", plugin=name)
 
     def _import(self, kind: str, name: str) -> object:
         if (kind, name) in self._catalog.conflicts:
@@ -217,40 +238,13 @@ class Loader:
         if plugin is None:
             raise PluginNotFound(kind[:-1], name)
         if refusal := self._refusal(plugin):
-            raise PluginLoadError(
-                f"{kind[:-1]} {name!r} is {refusal[0]}: {refusal[1]}", plugin=name
-            )
+            raise self._error(kind, name, f"is {refusal[0]}: {refusal[1]}")
         started = perf_counter()
         try:
             return _import_one(plugin)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as exc:  # a plugin may even call sys.exit()
-            logger.debug("importing %s %r failed", kind, name, exc_info=True)
-            raise PluginLoadError(
-                f"{kind[:-1]} {name!r}{self._origin(kind, name)} could not be "
-                f"imported: {type(exc).__name__}: {exc}",
-                plugin=name,
-            ) from exc
         finally:
             if (seconds := perf_counter() - started) > SLOW_IMPORT_SECONDS:
                 self.slow_imports[kind, name] = seconds
-
-    def _origin(self, kind: str, name: str) -> str:
-        plugin = self._catalog.plugins.get((kind, name))
-        return f" ({plugin.dist} {plugin.version})" if plugin else ""
-
-
-def _status(plugin: Plugin, state: State, reason: str) -> PluginStatus:
-    return PluginStatus(
-        kind=plugin.kind,
-        name=plugin.name,
-        dist=plugin.dist,
-        version=plugin.version,
-        summary=plugin.summary,
-        state=state,
-        reason=reason,
-    )
 
 
 def _import_one(plugin: Plugin) -> object:

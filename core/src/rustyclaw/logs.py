@@ -7,14 +7,11 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from rustyclaw.errors import ConfigError
 
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
     from rustyclaw.config import Redactor
     from rustyclaw.config.model import LoggingConfig
 
-_MAX_BYTES, _KEPT = 10_000_000, 3
 #: Attributes that callers may pass as ``extra``.
 _EXTRA = ("run_id", "session_key", "plugin")
 #: Control characters, line separators, what turns text around, lone surrogates.
@@ -44,10 +40,10 @@ def configure(
     """
     level = os.environ.get("RUSTYCLAW_LOG_LEVEL", "").lower() or config.level
     if level not in ("debug", "info", "warning", "error"):
-        raise ConfigError(
-            f"RUSTYCLAW_LOG_LEVEL is {level!r}; use debug, info, warning or error"
-        )
-    handler = _handler(config.output, stream)
+        remedy = "use debug, info, warning or error"
+        raise ConfigError(f"RUSTYCLAW_LOG_LEVEL is {level!r}; {remedy}")
+    stream = stream or {"stderr": sys.stderr, "stdout": sys.stdout}.get(config.output)
+    handler = logging.StreamHandler(stream) if stream else _file(config.output)
     handler.setFormatter(_Formatter(redactor, as_json=config.format == "json"))
     undo = ExitStack()
     for name, value in [("", level), *(rule.split("=") for rule in config.filters)]:
@@ -62,24 +58,15 @@ def configure(
     return undo.close
 
 
-def _handler(output: str, stream: IO[str] | None) -> logging.Handler:
-    if stream is not None or output in ("stderr", "stdout"):
-        return logging.StreamHandler(stream or getattr(sys, output))
+def _file(output: str) -> logging.Handler:
     path = Path(output).expanduser()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _PrivateFile(path, maxBytes=_MAX_BYTES, backupCount=_KEPT)
+        path.touch(mode=0o600)
+        return logging.FileHandler(path, encoding="utf-8")
     except OSError as exc:
         problem = f"cannot write {output!r}: {exc.strerror}"
         raise ConfigError(f"logging.output: {problem}") from None
-
-
-class _PrivateFile(RotatingFileHandler):
-    """A rotating file that only its owner may read."""
-
-    def _open(self) -> Any:
-        opener = partial(os.open, mode=0o600)
-        return open(self.baseFilename, self.mode, encoding="utf-8", opener=opener)
 
 
 class _Formatter(logging.Formatter):
@@ -95,25 +82,19 @@ class _Formatter(logging.Formatter):
             message = f"{record.msg!r} {record.args!r}"
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         error = "\n".join(filter(None, (trace, record.stack_info)))
-        scrub = self._redactor.scrub
+        scrub, when = self._redactor.scrub, datetime.fromtimestamp(record.created, UTC)
         if self._as_json:
-            when = datetime.fromtimestamp(record.created, UTC)
+            extra = {name: str(getattr(record, name, "")) for name in _EXTRA}
             fields = {
                 "timestamp": when.isoformat(timespec="milliseconds"),
                 "level": record.levelname,
                 "target": record.name,
                 "message": message,
-                **{name: str(getattr(record, name, "")) for name in _EXTRA},
-                "error": error,
             }
-            shown = {k: scrub(v) for k, v in fields.items() if v or k == "message"}
-            return json.dumps(shown)
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        head = f"{clock} {record.levelname:<5} {record.name}  {message}"
+            fields |= {k: v for k, v in (extra | {"error": error}).items() if v}
+            return json.dumps({key: scrub(value) for key, value in fields.items()})
+        head = f"{when.astimezone():%H:%M:%S} {record.levelname:<5} {record.name}  "
         # The lines of a traceback are indented: none can pass for an entry.
         rest = (f"    {line}" for line in scrub(error).splitlines())
-        return "\n".join(map(_escape, (scrub(head), *rest)))
-
-
-def _escape(line: str) -> str:
-    return _UNSAFE.sub(lambda m: m[0].encode("unicode_escape").decode(), line)
+        lines = (scrub(head + message), *rest)
+        return "\n".join(_UNSAFE.sub(lambda m: ascii(m[0])[1:-1], n) for n in lines)

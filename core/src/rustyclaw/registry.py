@@ -30,8 +30,7 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, noun: str, name_of: Callable[[T], str]) -> None:
-        self._noun = noun
-        self._name_of = name_of
+        self._noun, self._name_of = noun, name_of
         self._things: dict[str, tuple[T, str]] = {}
 
     def add(self, thing: T, *, owner: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ CREATE TABLE IF NOT EXISTS faults (
     plugin TEXT NOT NULL, hook TEXT NOT NULL, reason TEXT NOT NULL,
     count INTEGER NOT NULL, last REAL NOT NULL, PRIMARY KEY (plugin, hook));
 """
+_WEEK = 7 * 86_400
 
 
 class State:
@@ -30,9 +30,15 @@ class State:
     def __init__(self, home: Path, config: Config) -> None:
         self.database = Database(home / "state.db")
         self.database.ensure(_SCHEMA)
-        self.sessions = SessionStore(home, self.database, fsync=config.session.fsync)
+        self.sessions = SessionStore(
+            home,
+            self.database,
+            fsync=config.session.fsync,
+            default_agent=config.default_agent_id,
+        )
         self.journal = Journal(self.database)
         self.access = Access(self.database)
+        self._scrub = config.redactor.scrub
 
     async def __aenter__(self) -> State:
         return self
@@ -41,19 +47,16 @@ class State:
         await self.database.close()
 
     async def record_fault(self, fault: HookFault) -> None:
-        """Keep what a plugin did wrong, for ``doctor``."""
-
-        def write(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO faults VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET "
-                "reason = excluded.reason, count = count + 1, last = excluded.last",
-                (fault.plugin, fault.hook, fault.reason, time.time()),
-            )
-
-        await self.database.run(write)
+        """Keep what a plugin did wrong, for ``doctor``; secrets are taken out."""
+        row = (fault.plugin, fault.hook, self._scrub(fault.reason), time.time())
+        query = (
+            "INSERT INTO faults VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET "
+            "reason = excluded.reason, count = count + 1, last = excluded.last"
+        )
+        await self.database.run(lambda db: db.execute(query, row))
 
     async def faults(self) -> list[tuple[str, str, str, int]]:
         """Return (plugin, hook, last reason, count) of the faults of a week."""
         query = "SELECT plugin, hook, reason, count FROM faults WHERE last > ?"
-        week = (time.time() - 7 * 86_400,)
-        return await self.database.read(lambda db: db.execute(query, week).fetchall())
+        since = (time.time() - _WEEK,)
+        return await self.database.read(lambda db: db.execute(query, since).fetchall())

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
+
 from rustyclaw import hookspecs
 from rustyclaw.agent.context import build
+from rustyclaw.errors import ProviderError
 from rustyclaw.interfaces.compactor import Compactor, Summarize
 from rustyclaw.messages import (
     CompactionRequest,
@@ -24,13 +27,15 @@ from rustyclaw.sessions.entries import Entry
 
 if TYPE_CHECKING:
     from rustyclaw.agent.live import LiveSession
-    from rustyclaw.hooks import Hooks
+    from rustyclaw.agent.turn import Mind
+    from rustyclaw.interfaces.provider import TranscriptPolicy
 
 _INSTRUCTIONS = """\
 Summarise the conversation below so that it can be continued without its text.
 Keep: what the user wants and decided, facts and preferences they told you, names,
 paths, identifiers and numbers exactly, what was done with which result, and what is
 still open. Leave out pleasantries. Write short plain notes, no preamble."""
+_DEADLINE_SECONDS = 300.0
 _PREVIEW = 500
 _CHUNK_CHARS = 40_000
 
@@ -47,88 +52,84 @@ class SummaryCompactor(Compactor):
         if request.instructions:
             system += f"\nAbove all keep: {request.instructions}"
         summary = request.previous_summary
-        for chunk in _chunks([_as_text(message) for message in request.messages]):
-            text = f"Summary so far:\n{summary}\n\n{chunk}" if summary else chunk
-            summary = await summarize(system, (Message.user(text),))
+        chunk = ""
+        for text in (*map(_as_text, request.messages), ""):
+            if chunk and (not text or len(chunk) + len(text) > _CHUNK_CHARS):
+                before = f"Summary so far:\n{summary}\n\n" if summary else ""
+                summary = await summarize(system, (Message.user(before + chunk),))
+                chunk = ""
+            chunk += f"{text}\n\n"
         return summary
 
 
 async def compact_session(
     session: LiveSession,
-    compactor: Compactor,
-    summarize: Summarize,
-    hooks: Hooks,
+    policy: TranscriptPolicy,
+    mind: Mind,
     context: HookContext,
-    *,
-    keep_recent: int,
-    instructions: str = "",
+    summarize: Summarize,
 ) -> CompactionResult | None:
     """Compact a session; return ``None`` if there is nothing left to shorten.
 
-    :param keep_recent: Entries at the end to leave alone; the cut then moves back
-        to a user message, so that no call is parted from its result.
     :raises ProviderError: The summary could not be made; nothing has changed.
     """
     entries = session.transcript.entries
-    last = next(
-        (i for i in range(len(entries) - 1, -1, -1) if entries[i].kind == "compaction"),
-        None,
-    )
-    start = 0 if last is None else _index_of(entries, entries[last].first_kept_id, last)
-    cut = _cut_point(entries, start, keep_recent)
-    if session.conversation is None or session.policy is None or cut is None:
+    places = {entry.id: place for place, entry in enumerate(entries)}
+    last = next((e for e in reversed(entries) if e.kind == "compaction"), None)
+    start = places.get(last.first_kept_id, places[last.id]) if last else 0
+    cut = _cut_point(entries, start, mind.config.session.compact_keep_recent)
+    if cut is None:
         return None
-    request = await hooks.apply(
+    older = [entry for entry in entries[start:cut] if entry.kind != "compaction"]
+    before = session.talk(policy).tokens
+    request = await mind.hooks.apply(
         hookspecs.before_compaction,
         context=context,
         request=CompactionRequest(
-            messages=tuple(
-                build(
-                    [e for e in entries[start:cut] if e.kind != "compaction"],
-                    session.policy,
-                )
-            ),
-            previous_summary="" if last is None else entries[last].summary,
-            tokens=session.conversation.tokens,
-            instructions=instructions,
+            messages=tuple(build(older, policy)),
+            previous_summary=last.summary if last else "",
+            tokens=before,
         ),
     )
-    summary = (await compactor.compact(request, summarize)).strip()
+    name = mind.config.agents.defaults.compactor
+    compactor: Compactor = SummaryCompactor()
+    if name != "summary":
+        compactor = mind.loader.create("compactors", name, Compactor)
+    summary = ""
+    with anyio.move_on_after(_DEADLINE_SECONDS):
+        summary = (await compactor.compact(request, summarize)).strip()
     if not summary:
-        return None
-    before = session.conversation.tokens
-    await session.append(
-        Entry.compaction(
-            summary=summary, first_kept_id=entries[cut].id, tokens_before=before
-        ),
-        sync=True,
-    )
+        raise ProviderError("summarization failed: no summary came")
+    kept = entries[cut].id
+    mark = Entry.compaction(summary=summary, first_kept_id=kept, tokens_before=before)
+    await session.append(mark, sync=True)
     session.rebuild()
     result = CompactionResult(
         summary=summary,
         tokens_before=before,
-        tokens_after=session.conversation.tokens,
+        tokens_after=session.talk(policy).tokens,
         entries=cut - start,
     )
-    await hooks.notify(hookspecs.after_compaction, context=context, result=result)
+    await mind.hooks.notify(hookspecs.after_compaction, context=context, result=result)
     return result
 
 
-def _index_of(entries: list[Entry], entry_id: str | None, default: int) -> int:
-    return next((i for i, e in enumerate(entries) if e.id == entry_id), default)
-
-
 def _cut_point(entries: list[Entry], start: int, keep_recent: int) -> int | None:
-    """Return the index of the first entry to keep: a user message after ``start``."""
+    """Return the place of the first entry to keep, behind ``start``.
 
-    def is_user(index: int) -> bool:
-        message = entries[index].message
-        return message is not None and message.role == "user"
-
+    It is a user's message, the next one that leaves ``keep_recent`` entries or more;
+    in a turn that is too long by itself an assistant's. So no call is parted from
+    its result.
+    """
     wanted = max(len(entries) - keep_recent, start + 1)
-    before = range(min(wanted, len(entries) - 1), start, -1)
-    after = range(wanted + 1, len(entries))
-    return next((i for i in (*before, *after) if is_user(i)), None)
+    nearest_first: list[int] = [*range(min(wanted, len(entries) - 1), start, -1)]
+    nearest_first += range(wanted + 1, len(entries))
+    for role in ("user", "assistant"):
+        for place in nearest_first:
+            message = entries[place].message
+            if message is not None and message.role == role:
+                return place
+    return None
 
 
 def _as_text(message: Message) -> str:
@@ -141,17 +142,6 @@ def _as_text(message: Message) -> str:
         elif isinstance(block, ToolResult):
             state = "failed" if block.is_error else "answered"
             lines.append(f"[{block.name} {state}: {block.text[:_PREVIEW]}]")
-    text = "\n".join(lines).replace(
-        "\n", "\n    "
-    )  # no line of it can look like a role
-    return f"{message.role}: {text}"
-
-
-def _chunks(texts: list[str]) -> list[str]:
-    chunks = [""]
-    for text in texts:
-        text = text[:_CHUNK_CHARS]
-        if chunks[-1] and len(chunks[-1]) + len(text) > _CHUNK_CHARS:
-            chunks.append("")
-        chunks[-1] += f"\n\n{text}" if chunks[-1] else text
-    return chunks if chunks != [""] else []
+    # indented, so that no line of it can look like a role
+    text = "\n".join(lines).replace("\n", "\n    ")
+    return f"{message.role}: {text}"[:_CHUNK_CHARS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,8 @@ class LiveSession:
     transcript: Transcript
     sources: set[str] = field(default_factory=set)
     answers: dict[str, Entry] = field(default_factory=dict)
-    policy: TranscriptPolicy | None = None
-    conversation: Conversation | None = None
+    _conversation: Conversation | None = None
+    _policy: TranscriptPolicy | None = None
 
     @classmethod
     async def open(cls, store: SessionStore, key: str) -> LiveSession:
@@ -48,33 +49,32 @@ class LiveSession:
         self.info = info
         if moved or await self.transcript.changed_on_disk():
             self.transcript = await self.store.transcript(info)
-            self.sources, self.answers, self.conversation = set(), {}, None
+            self.sources, self.answers, self._conversation = set(), {}, None
             self._index(self.transcript.entries)
 
     def talk(self, policy: TranscriptPolicy) -> Conversation:
         """Return the conversation in the form that a provider wants."""
-        if self.conversation is None or self.policy != policy:
-            self.policy = policy
-            self.conversation = Conversation(self.transcript.entries, policy)
-        return self.conversation
+        if self._conversation is None or self._policy != policy:
+            self._policy = policy
+            self._conversation = Conversation(self.transcript.entries, policy)
+        return self._conversation
 
     def rebuild(self) -> None:
         """Forget the conversation, after entries were changed or compacted."""
-        self.conversation = None
-        if self.policy is not None:
-            self.talk(self.policy)
+        self._conversation = None
 
     async def append(self, *entries: Entry, sync: bool = False) -> None:
         """Write entries to the transcript and add them to the conversation.
 
         :raises StorageError: The disk refused; nothing was added.
         """
+        if not entries:
+            return
         await self.transcript.append_many(entries, sync=sync)
         self._index(entries)
-        if self.conversation is not None:
-            for entry in entries:
-                if entry.message is not None:
-                    self.conversation.add(entry.message)
+        for entry in entries:
+            if self._conversation is not None and entry.message is not None:
+                self._conversation.add(entry.message)
 
     def unanswered_calls(self) -> list[ToolCall]:
         """Return the tool calls at the end of the transcript that have no result."""
@@ -90,9 +90,8 @@ class LiveSession:
             }
         return []
 
-    def _index(self, entries: tuple[Entry, ...] | list[Entry]) -> None:
+    def _index(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.source:
                 self.sources.add(entry.source)
-            for source in entry.answers:
-                self.answers[source] = entry
+            self.answers.update(dict.fromkeys(entry.answers, entry))

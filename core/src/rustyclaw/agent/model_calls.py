@@ -1,239 +1,233 @@
-"""Calls the model of a run: the request, the stream, recovery and summaries."""
+"""Calls the model of a run: the request, the stream, and what a failure asks for."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import sleep
 
 from rustyclaw import hookspecs
-from rustyclaw.agent.compaction import SummaryCompactor, compact_session
-from rustyclaw.agent.recovery import Recovery
+from rustyclaw.agent.compaction import compact_session
+from rustyclaw.agent.context import estimate
+from rustyclaw.agent.recovery import RunFailed, is_overflow, truncate_results
 from rustyclaw.agent.stream import Assembler
-from rustyclaw.errors import ProviderError
-from rustyclaw.interfaces.compactor import Compactor
+from rustyclaw.errors import ProviderError, SessionError, StorageError
 from rustyclaw.messages import (
     Compacted,
-    CompactionResult,
     Message,
     ModelRequest,
     ModelResponse,
     Prompt,
-    RunError,
-    StreamEvent,
     TextDelta,
     ThinkingDelta,
+    ToolSchema,
     Usage,
 )
 
 if TYPE_CHECKING:
     from rustyclaw.agent.models import Model
     from rustyclaw.agent.turn import Mind, Run
-    from rustyclaw.interfaces.tool import Tool
-    from rustyclaw.messages import HookContext
 
 logger = logging.getLogger(__name__)
 
 #: A stream that says nothing for so long counts as dead.
-_STREAM_IDLE_SECONDS = 120.0
-_COMPACTION_SECONDS = 300.0
+_SILENCE_SECONDS = 120.0
 #: A request estimated above this share of the window is not even tried.
 _OVERFLOW_SHARE = 0.9
+_MAX_COMPACTIONS = 3
+_MAX_WAITS = 2
+_FIRST_WAIT, _LONGEST_WAIT = 2.5, 60.0
 
 
-class RunFailed(Exception):
-    """The run cannot go on."""
-
-    def __init__(self, error: RunError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
+@dataclass(slots=True)
 class ModelCalls:
-    """The model of one run, and how it is called.
+    """The model of one run, how it is called, and all that the run may try with it.
+
+    A run may wait twice for a provider that is overloaded, compact three times, cut
+    stored tool results once, and after that compact three times more.
 
     :param asked: The user's message as the transcript has it; ``prompt`` holds it
         as the hooks left it.
+    :param result_limit: Characters that one stored tool result may keep.
     :ivar usage: Summed over all calls, summaries included.
     """
 
-    def __init__(
-        self,
-        mind: Mind,
-        run: Run,
-        context: HookContext,
-        model: Model,
-        tools: Sequence[Tool],
-        prompt: Prompt,
-        result_limit: int,
-    ) -> None:
-        self._mind = mind
-        self._session = run.session
-        self._emit = run.emit
-        self._asked = run.incoming[-1].message
-        self._context = context
-        self._model = model
-        self._tools = tuple(tool.schema for tool in tools)
-        self._prompt = prompt
-        self._recovery = Recovery(run.session, self.compact, result_limit)
-        self._assembler = Assembler(model.label)
-        self.usage = Usage()
-        self.context_tokens = 0
-        self.compactions = 0
+    mind: Mind
+    run: Run
+    model: Model
+    tools: tuple[ToolSchema, ...]
+    asked: Message
+    prompt: Prompt
+    result_limit: int
+    usage: Usage = field(default_factory=Usage)
+    context_tokens: int = 0
+    compactions: int = 0
+    heard: Assembler = field(default_factory=Assembler)
+    _tries: int = 0
+    _waits: int = 0
+    _truncated: bool = False
 
-    @property
-    def partial(self) -> str:
-        """What the model has said in the call that goes on."""
-        return self._assembler.text
+    async def respond(self) -> tuple[ModelResponse, Mapping[int, str]]:
+        """Call the model until it answers, or nothing more can be tried.
 
-    async def respond(self) -> tuple[ModelResponse, dict[str, str]]:
-        """Call the model until it answers or recovery gives up.
-
-        :returns: The answer, and what is wrong with its calls, by call id.
-        :raises RunFailed: Nothing more can be tried.
+        :returns: The answer, and what is wrong with its calls, by their places.
+        :raises ProviderError: The failure that remained.
+        :raises RunFailed: The conversation could not be shortened.
         """
         while True:
-            self._assembler = Assembler(self._model.label)
-            visible = False
+            self.heard = Assembler()
             try:
-                request = await self._mind.hooks.apply(
-                    hookspecs.llm_input, context=self._context, request=self._request()
+                request = await self.mind.hooks.apply(
+                    hookspecs.llm_input,
+                    context=self.run.context,
+                    request=self._request(),
                 )
                 self._check_size(request)
-                async with aclosing(self._stream(request)) as events:
-                    async for event in events:
-                        self._assembler.add(event)
-                        if isinstance(event, TextDelta | ThinkingDelta):
-                            visible = True
-                            await self._emit(event)
-                response = self._assembler.response()
+                await self._play(request, self.heard, shown=True)
+                response = self.heard.response(self.model.label)
+                break
             except ProviderError as exc:
-                logger.warning(
-                    "model call of run %s, session %s (%s): %s",
-                    self._context.run_id,
-                    self._context.session_key,
-                    exc.kind,
-                    exc,
-                )
-                error = await self._recovery.recover(exc, visible=visible)
-                if error is not None:
-                    raise RunFailed(error) from exc
-                continue
-            self.usage += response.usage
-            self.context_tokens = response.usage.prompt_tokens
-            await self._mind.hooks.notify(
-                hookspecs.llm_output, context=self._context, response=response
-            )
-            return response, self._assembler.malformed
-
-    # --- The request ------------------------------------------------------------
+                run_id, key = self.run.context.run_id, self.run.context.session_key
+                text = "model call of run %s, session %s (%s): %s"
+                logger.warning(text, run_id, key, exc.kind, exc)
+                await self._recover(exc)
+        self.usage += response.usage
+        self.context_tokens = response.usage.prompt_tokens
+        await self.mind.hooks.notify(
+            hookspecs.llm_output, context=self.run.context, response=response
+        )
+        return response, self.heard.malformed
 
     def _request(self) -> ModelRequest:
-        config = self._mind.config
-        agent, defaults = config.agent(self._context.agent_id), config.agents.defaults
+        config, session = self.mind.config, self.run.session
+        agent, defaults = (
+            config.agent(self.run.context.agent_id),
+            config.agents.defaults,
+        )
         warmth = agent.temperature
         return ModelRequest(
-            model=self._model.info.id,
-            system=self._prompt.system,
+            model=self.model.info.id,
+            system=self.prompt.system,
             messages=self._messages(),
-            tools=self._tools,
+            tools=self.tools,
             max_tokens=agent.max_tokens or defaults.max_tokens,
             temperature=defaults.temperature if warmth is None else warmth,
-            thinking=self._session.info.thinking or agent.thinking or defaults.thinking,
+            thinking=session.info.thinking or agent.thinking or defaults.thinking,
         )
 
     def _messages(self) -> tuple[Message, ...]:
         """Return the conversation, with the user's message as the hooks left it."""
-        messages = self._session.talk(self._model.provider.transcript_policy).messages
-        wanted = self._prompt.message
-        if wanted != self._asked:
-            size = len(self._asked.content)
-            for index in range(len(messages) - 1, -1, -1):
-                if messages[index].content[-size:] == self._asked.content:
-                    content = (*messages[index].content[:-size], *wanted.content)
-                    changed = replace(messages[index], content=content)
-                    return (*messages[:index], changed, *messages[index + 1 :])
+        policy = self.model.provider.transcript_policy
+        messages = self.run.session.talk(policy).messages
+        asked, wanted = self.asked.content, self.prompt.message.content
+        places = range(len(messages) - 1, -1, -1) if wanted != asked else ()
+        for place in places:
+            content = messages[place].content
+            if content[-len(asked) :] == asked:
+                content = (*content[: -len(asked)], *wanted)
+                messages[place] = replace(messages[place], content=content)
+                break
         return tuple(messages)
 
     def _check_size(self, request: ModelRequest) -> None:
         """Refuse to send what cannot fit, so that recovery shortens it at once."""
-        talk = self._session.talk(self._model.provider.transcript_policy)
-        if len(request.messages) < len(talk.messages):
-            return  # a plugin has pruned it; what is left is not ours to judge
+        talk = self.run.session.talk(self.model.provider.transcript_policy)
         tokens = talk.tokens + len(request.system) // 4
-        limit = self._model.window * _OVERFLOW_SHARE
-        if self._mind.config.session.auto_compact and tokens > limit:
+        limit = self.model.window * _OVERFLOW_SHARE
+        if tokens <= limit or not self.mind.config.session.auto_compact:
+            return
+        # a plugin may have pruned it, so now it is worth the time to look closely
+        tokens = sum(map(estimate, request.messages)) + len(request.system) // 4
+        if tokens > limit:
             raise ProviderError(
                 f"context overflow: about {tokens} tokens for a window of "
-                f"{self._model.window}",
+                f"{self.model.window}",
                 kind="context_overflow",
                 observed_tokens=tokens,
             )
 
-    async def _stream(self, request: ModelRequest) -> AsyncGenerator[StreamEvent]:
-        """Yield a model's events; a stream that falls silent is an error."""
-        stream = self._model.provider.stream(request)
-        try:
-            while True:
-                with anyio.move_on_after(_STREAM_IDLE_SECONDS) as idle:
-                    try:
-                        event = await anext(stream)
-                    except StopAsyncIteration:
-                        return
-                if idle.cancelled_caught:
-                    raise ProviderError(
-                        f"{self._model.label} said nothing for "
-                        f"{_STREAM_IDLE_SECONDS:g} s",
-                        kind="timeout",
-                    )
-                yield event
-        finally:
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()
+    async def _play(
+        self, request: ModelRequest, heard: Assembler, *, shown: bool = False
+    ) -> None:
+        """Hear a model out.
 
-    # --- Compaction -------------------------------------------------------------
+        :raises ProviderError: The call failed, or the stream fell silent.
+        """
+        stream = self.model.provider.stream(request)
+        with anyio.move_on_after(_SILENCE_SECONDS) as silence:
+            try:
+                async for event in stream:
+                    heard.add(event)
+                    if shown and isinstance(event, TextDelta | ThinkingDelta):
+                        silence.deadline = float("inf")  # a reader may take its time
+                        await self.run.emit(event)
+                    silence.deadline = anyio.current_time() + _SILENCE_SECONDS
+            finally:
+                if isinstance(stream, AsyncGenerator):
+                    await stream.aclose()
+        if silence.cancelled_caught:
+            problem = f"{self.model.label} said nothing for {_SILENCE_SECONDS:g} s"
+            raise ProviderError(problem, kind="timeout")
 
-    async def compact(self, instructions: str = "") -> CompactionResult | None:
-        """Compact the run's session; return ``None`` if that cannot shorten it."""
-        config = self._mind.config
-        name = config.agents.defaults.compactor
-        compactor: Compactor = SummaryCompactor()
-        if name != "summary":
-            compactor = self._mind.loader.create("compactors", name, Compactor)
-        result = await compact_session(
-            self._session,
-            compactor,
-            self._summarize,
-            self._mind.hooks,
-            self._context,
-            keep_recent=config.session.compact_keep_recent,
-            instructions=instructions,
-        )
-        if result is not None:
-            self.compactions += 1
-            await self._emit(
-                Compacted(
-                    tokens_before=result.tokens_before, tokens_after=result.tokens_after
+    # --- After a failure ----------------------------------------------------------
+
+    async def _recover(self, error: ProviderError) -> None:
+        """Wait or shorten the conversation, so that the call may be repeated.
+
+        :raises ProviderError: There is nothing to mend.
+        """
+        if self.heard.said().content:  # a repeated answer would be shown twice
+            raise error
+        if is_overflow(error):
+            await self._shorten()
+            return
+        wait = error.retry_after or _FIRST_WAIT * (1 + self._waits)
+        if not error.retryable or self._waits == _MAX_WAITS or wait > _LONGEST_WAIT:
+            raise error
+        self._waits += 1
+        await sleep(wait)
+
+    async def _shorten(self) -> None:
+        """Compact the session, or cut its longest results.
+
+        :raises RunFailed: Neither was possible.
+        """
+        failure = "context_overflow"
+        session, policy = self.run.session, self.model.provider.transcript_policy
+        self._tries += 1
+        if self._tries <= _MAX_COMPACTIONS:
+            try:
+                result = await compact_session(
+                    session, policy, self.mind, self.run.context, self._summarize
                 )
-            )
-        return result
+            except (StorageError, SessionError):
+                raise
+            except Exception as exc:  # a compactor is a plugin
+                logger.warning("cannot compact: %s", exc, exc_info=exc)
+                failure, result = "compaction_failure", None
+            if result is not None:
+                self.compactions += 1
+                before, after = result.tokens_before, result.tokens_after
+                await self.run.emit(Compacted(tokens_before=before, tokens_after=after))
+                return
+        if not self._truncated:
+            self._truncated = True
+            if await truncate_results(session, self.result_limit):
+                self._tries = 0
+                return
+        raise RunFailed(failure)
 
     async def _summarize(self, system: str, messages: tuple[Message, ...]) -> str:
         """Ask the model without tools and outside of the conversation."""
-        assembler = Assembler(self._model.label)
+        heard, model = Assembler(), self.model.info.id
         request = ModelRequest(
-            model=self._model.info.id, system=system, messages=messages, max_tokens=1024
+            model=model, system=system, messages=messages, max_tokens=1024
         )
-        with anyio.move_on_after(_COMPACTION_SECONDS) as deadline:
-            async with aclosing(self._stream(request)) as events:
-                async for event in events:
-                    assembler.add(event)
-        if deadline.cancelled_caught:
-            raise ProviderError("summarization failed: no answer", kind="timeout")
-        response = assembler.response()
+        await self._play(request, heard)
+        response = heard.response(self.model.label)
         self.usage += response.usage
         return response.message.text

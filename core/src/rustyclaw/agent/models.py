@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 from rustyclaw.errors import PluginError, PluginNotFound, ProviderError
 from rustyclaw.interfaces.provider import Provider
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 #: Suggested when nothing at all is installed; it needs no key and no network.
 _FALLBACK_PROVIDER = "offline"
 _MIN_WINDOW = 16_000
+_OPENING_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,16 @@ class Model:
         return f"{self.provider_name}/{self.info.id}"
 
 
+@dataclass(slots=True)
+class _Opened:
+    """A provider from the first call for it on; ``ready`` says that it is decided."""
+
+    provider: Provider = field(init=False)
+    models: Sequence[ModelInfo] = ()
+    problem: Exception | None = None
+    ready: anyio.Event = field(default_factory=anyio.Event)
+
+
 class Models:
     """Opens each provider once, in a task of its own, when it is first needed.
 
@@ -51,8 +64,7 @@ class Models:
         self._config = config
         self._loader = loader
         self._spawn = spawn
-        self._open: dict[str, tuple[Provider, Sequence[ModelInfo]]] = {}
-        self._opening = anyio.Lock()
+        self._opened: dict[str, _Opened] = {}
         self.closing = anyio.Event()
 
     async def resolve(self, spec: str | None) -> Model:
@@ -63,64 +75,67 @@ class Models:
         :raises PluginError: The provider is not installed or broken.
         :raises ProviderError: The provider could not be opened.
         """
-        if spec:
-            name, _, model_id = spec.partition("/")
-            provider, known = await self._provider(name)
+        name, _, model_id = (spec or "").partition("/")
+        if name:
+            opened = await self._open(name)
         else:
-            name, (provider, known) = await self._first()
-            model_id = ""
-        model_id = model_id or provider.default_model
-        info = next((m for m in known if m.id == model_id), ModelInfo(id=model_id))
+            name, opened = await self._first()
+        model_id = model_id or opened.provider.default_model
+        known = (info for info in opened.models if info.id == model_id)
+        info = next(known, ModelInfo(id=model_id))
         bounds = (
             info.context_window,
             self._config.agents.defaults.context_tokens,
             self._config.session.max_context_tokens,
         )
-        window = min(bound for bound in bounds if bound)
+        window = min(bound for bound in bounds if bound is not None)
         if window < _MIN_WINDOW:
             raise ProviderError(
                 f"the context window of {name}/{model_id} is {window} tokens; at least "
                 f"{_MIN_WINDOW} are needed: choose another model or raise the limit",
                 provider=name,
             )
-        return Model(provider_name=name, provider=provider, info=info, window=window)
+        return Model(
+            provider_name=name, provider=opened.provider, info=info, window=window
+        )
 
-    async def _first(self) -> tuple[str, tuple[Provider, Sequence[ModelInfo]]]:
+    async def _first(self) -> tuple[str, _Opened]:
         problem: PluginError | None = None
         for name in self._loader.enabled("providers"):
             try:
-                return name, await self._provider(name)
+                return name, await self._open(name)
             except PluginError as exc:
                 problem = problem or exc
         raise problem or PluginNotFound("provider", _FALLBACK_PROVIDER)
 
-    async def _provider(self, name: str) -> tuple[Provider, Sequence[ModelInfo]]:
-        if name in self._open:
-            return self._open[name]
-        async with self._opening:
-            if name not in self._open:
-                provider = self._loader.create("providers", name, Provider)
-                outcome: list[Any] = []
-                ready = anyio.Event()
-                self._spawn(self._keep, provider, outcome, ready)
-                await ready.wait()
-                if isinstance(outcome[0], Exception):
-                    raise outcome[0]
-                self._open[name] = (provider, outcome[0])
-        return self._open[name]
+    async def _open(self, name: str) -> _Opened:
+        opened = self._opened.get(name)
+        if opened is None:
+            opened = self._opened[name] = _Opened()
+            self._spawn(self._keep, name, opened)
+        await opened.ready.wait()
+        if opened.problem is not None:
+            raise opened.problem
+        return opened
 
-    async def _keep(
-        self, provider: Provider, outcome: list[Any], ready: anyio.Event
-    ) -> None:
+    async def _keep(self, name: str, opened: _Opened) -> None:
         """Enter and leave a provider in one task, as cancel scopes demand."""
         try:
-            async with provider:
-                with anyio.fail_after(30):
-                    outcome.append(await provider.models())
-                ready.set()
-                await self.closing.wait()
+            with anyio.move_on_after(_OPENING_SECONDS) as opening:
+                opened.provider = await anyio.to_thread.run_sync(
+                    self._loader.create, "providers", name, Provider
+                )
+                async with opened.provider:
+                    opened.models = await opened.provider.models()
+                    opening.deadline = inf
+                    opened.ready.set()
+                    await self.closing.wait()
+            if opening.cancelled_caught:
+                problem = f"provider {name!r} did not open in {_OPENING_SECONDS:g} s"
+                raise ProviderError(problem, kind="timeout", provider=name)
         except Exception as exc:
-            if ready.is_set():
+            if opened.ready.is_set():
                 raise
-            outcome.append(exc)
-            ready.set()
+            opened.problem = exc
+            del self._opened[name]  # the next run tries again
+            opened.ready.set()

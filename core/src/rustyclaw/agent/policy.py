@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rustyclaw.registry import Registry
 
 #: Effects that a profile permits; ``full`` permits all.
-PROFILES: dict[str, frozenset[str]] = {
+PROFILES: dict[str | None, frozenset[str]] = {
     "minimal": frozenset({"read"}),
     "messaging": frozenset({"read", "message"}),
     "coding": frozenset({"read", "write", "exec", "network"}),
@@ -31,30 +31,22 @@ def allowed_tools(
 
     A rule is a tool's name, a glob, ``group:<plugin>`` or ``group:<effect>``.
     """
-    agent = config.agent(agent_id).tools
-    stages = [config.tools] if agent is None else [config.tools, agent]
-    chosen = list(tools)
-    for stage in stages:
-        effects = PROFILES.get(stage.profile or "full")
-        chosen = [
-            tool
-            for tool in chosen
-            if (effects is None or tool.effects <= effects)
-            and (not stage.allow or _named(tool, tools, stage.allow))
-            and not _named(tool, tools, stage.deny)
-        ]
-    if _is_shared(session_key):
-        refused = config.tools.shared_deny
-        chosen = [tool for tool in chosen if not _named(tool, tools, refused)]
-    return chosen
+    # agent:<id>:<channel>:group:<chat>: others than one private partner write there
+    is_shared = session_key.split(":")[3:-1][:1] in (["group"], ["channel"])
+    stages = [s for s in (config.tools, config.agent(agent_id).tools) if s]
 
+    def named(tool: Tool, rules: Iterable[str]) -> bool:
+        groups = {f"group:{name}" for name in (tools.owner(tool.name), *tool.effects)}
+        return any(rule in groups or fnmatchcase(tool.name, rule) for rule in rules)
 
-def _named(tool: Tool, tools: Registry[Tool], rules: Iterable[str]) -> bool:
-    groups = {f"group:{name}" for name in (tools.owner(tool.name), *tool.effects)}
-    return any(rule in groups or fnmatchcase(tool.name, rule) for rule in rules)
-
-
-def _is_shared(session_key: str) -> bool:
-    """Return whether people other than one private partner write in a session."""
-    parts = session_key.split(":")
-    return len(parts) > 3 and parts[3] in ("group", "channel")
+    return [
+        tool
+        for tool in tools
+        if all(
+            tool.effects <= PROFILES.get(stage.profile, tool.effects)
+            and (not stage.allow or named(tool, stage.allow))
+            and not named(tool, stage.deny)
+            for stage in stages
+        )
+        and not (is_shared and named(tool, config.tools.shared_deny))
+    ]

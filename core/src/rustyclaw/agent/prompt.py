@@ -5,15 +5,17 @@ from __future__ import annotations
 import platform
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from os import SEEK_END
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 if TYPE_CHECKING:
     from rustyclaw.config import Config
 
-#: In the order in which the model reads them. BOOTSTRAP.md is deleted by the agent
-#: once it is done; HEARTBEAT.md and BOOTSTRAP.md are not missed when absent.
+#: In the order in which the model reads them; none is missed when absent.
+#: BOOTSTRAP.md is for the first run: the agent deletes it once it is done.
 WORKSPACE_FILES = (
     "AGENTS.md",
     "SOUL.md",
@@ -38,18 +40,19 @@ def system_prompt(
     :param persona: A session's own prompt; takes the place of the identity.
     """
     agent, defaults = config.agent(agent_id), config.agents.defaults
-    identity = persona or agent.system_prompt or _identity(config, agent_id)
+    name = agent.identity.name or agent.name or "rustyclaw"
+    identity = f"You are {name}, a personal assistant. {agent.identity.theme or ''}"
     parts = [
-        identity,
+        persona or agent.system_prompt or identity.rstrip(),
         _SAFETY,
         f"Workspace: {workspace}\n{_today(defaults.user_timezone)}\n"
         f"Host: {platform.system()} {platform.machine()}",
     ]
     left = defaults.bootstrap_total_chars
-    for name in WORKSPACE_FILES:
-        text = _read(workspace / name, min(left, defaults.bootstrap_max_chars))
+    for file in WORKSPACE_FILES:
+        text = _read(workspace / file, min(left, defaults.bootstrap_max_chars))
         if text:
-            parts.append(f"## {name}\n\n{text}")
+            parts.append(f"## {file}\n\n{text}")
             left -= len(text)
     return "\n\n".join(parts)
 
@@ -69,15 +72,6 @@ def seed_workspace(workspace: Path) -> list[str]:
     return created
 
 
-def _identity(config: Config, agent_id: str) -> str:
-    agent = config.agent(agent_id)
-    name = (agent.identity and agent.identity.name) or agent.name or "rustyclaw"
-    theme = (
-        f" {agent.identity.theme}" if agent.identity and agent.identity.theme else ""
-    )
-    return f"You are {name}, a personal assistant.{theme}"
-
-
 def _today(zone: str | None) -> str:
     """Return the date alone: a clock would spoil the vendors' prompt caches."""
     try:
@@ -90,19 +84,25 @@ def _today(zone: str | None) -> str:
 def _read(path: Path, limit: int) -> str:
     try:
         status = path.stat()
+        if S_ISREG(status.st_mode):  # a pipe would never end
+            return _cached(path, status.st_mtime_ns, status.st_size, limit)
     except OSError:
-        return ""
-    return _cached(path, status.st_mtime_ns, status.st_size, limit)
+        pass
+    return ""
 
 
 @lru_cache(maxsize=64)
 def _cached(path: Path, mtime_ns: int, size: int, limit: int) -> str:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(4 * limit + 1).strip()
-    except OSError:
-        return ""
+    """Return a file's text; of a long one 70 % of the limit as head, 20 % as tail."""
+    with path.open("rb") as file:
+        data = file.read(8 * limit)  # a character has at most four bytes
+        if size > 8 * limit:
+            file.seek(-4 * limit, SEEK_END)
+            data += file.read(4 * limit)
+    text = data.decode(errors="replace").strip()
     if len(text) <= limit:
         return text
-    head, tail = int(limit * 0.7), int(limit * 0.2)
-    return f"{text[:head]}\n\n[... {path.name} is cut here ...]\n\n{text[-tail:]}"
+    note = f"\n\n[... {path.name} is cut here ...]\n\n"
+    if limit < 10 * len(note):
+        return text[:limit]
+    return f"{text[: int(limit * 0.7)]}{note}{text[-int(limit * 0.2) :]}"

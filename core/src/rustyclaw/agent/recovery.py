@@ -1,31 +1,20 @@
-"""What to do when a model call fails: wait, shorten the conversation, or give up.
-
-One `Recovery` belongs to one run and bounds all that the run may try: three
-compactions, one truncation of stored tool results (after which compactions count
-anew), two waits for a provider that is overloaded. A user's abort never comes here.
-"""
+"""What a failed model call means, and how people are told of it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import anyio
-
 from rustyclaw.agent.truncation import cut_text
-from rustyclaw.errors import ProviderError, SessionError
-from rustyclaw.messages import CompactionResult, Message, RunError, ToolResult
+from rustyclaw.errors import ProviderError, RustyclawError
+from rustyclaw.messages import Block, RunError, ToolResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rustyclaw.agent.live import LiveSession
     from rustyclaw.sessions.entries import Entry
-
-_MAX_COMPACTIONS = 3
-_MAX_WAITS = 2
-_MAX_ATTEMPTS = 32
-_LONGEST_WAIT = 60.0
 
 _OVERFLOW = re.compile(
     r"request_too_large|request exceeds the maximum size|context length exceeded"
@@ -43,7 +32,9 @@ _NOT_OVERFLOW = re.compile(
 _ROLE_ORDER = re.compile(
     r"incorrect role information|roles must alternate", re.IGNORECASE
 )
+_LONGEST_MESSAGE = 500
 
+#: Kind of a failure -> what people are told.
 _FOR_PEOPLE = {
     "context_overflow": "The conversation is too large for this model. Send less "
     "text, start a new session with /new, or use a model with a larger context.",
@@ -51,104 +42,44 @@ _FOR_PEOPLE = {
     "summarised. Start a new session with /new, or try again later.",
     "role_ordering": "The provider rejected the order of messages in this session. "
     "Start a new one with /new.",
+    "timeout": "The provider did not answer in time. Try again.",
     "rate_limit": "The provider's rate limit is reached. Try again in a little while.",
     "overloaded": "The provider is overloaded. Try again in a little while.",
-    "timeout": "The provider did not answer in time. Try again.",
     "auth": "The provider refused the API key. Check it with `rustyclaw doctor`.",
     "auth_permanent": "The provider refused the API key for good. Set another one.",
     "billing": "The account at the provider has run out of credit.",
-    "retry_limit": "The model failed too many times in this run.",
 }
 
 
-class Recovery:
-    """The bounded attempts of one run.
+class RunFailed(Exception):
+    """The run cannot go on; ``kind`` as in `RunError`."""
 
-    :param compact: Compacts the run's session by force.
+    def __init__(self, kind: str, message: str = "") -> None:
+        super().__init__(message or _FOR_PEOPLE[kind])
+        self.kind = kind
+
+
+def run_error(error: Exception, scrub: Callable[[str], str]) -> RunError:
+    """Return an error whose message people can read; the log has the original.
+
+    :param scrub: Removes secrets from a text.
     """
-
-    def __init__(
-        self,
-        session: LiveSession,
-        compact: Callable[[], Awaitable[CompactionResult | None]],
-        result_limit: int,
-    ) -> None:
-        self._session = session
-        self._compact = compact
-        self._result_limit = result_limit
-        self._attempts = 0
-        self._compactions = 0
-        self._truncated = False
-        self._waits = 0
-
-    async def recover(self, error: ProviderError, *, visible: bool) -> RunError | None:
-        """Mend what can be mended; return ``None`` if the call may be repeated.
-
-        :param visible: The failed call has already shown something to the user.
-        """
-        self._attempts += 1
-        if self._attempts > _MAX_ATTEMPTS:
-            return run_error("retry_limit", error)
-        if visible:  # a repeated answer would be shown twice
-            return run_error(error.kind, error)
-        if is_overflow(error):
-            return await self._shorten(error)
-        if _ROLE_ORDER.search(str(error)):
-            return run_error("role_ordering", error)
-        if error.retryable and self._waits < _MAX_WAITS:
-            wait = error.retry_after or 2.5 * (1 + self._waits)
-            if wait <= _LONGEST_WAIT:
-                self._waits += 1
-                await anyio.sleep(wait)
-                return None
-        return run_error(error.kind, error)
-
-    async def _shorten(self, error: ProviderError) -> RunError | None:
-        failure: Exception = error
-        kind = "context_overflow"
-        if self._compactions < _MAX_COMPACTIONS:
-            self._compactions += 1
-            try:
-                if await self._compact():
-                    return None
-            except ProviderError as exc:
-                failure, kind = exc, "compaction_failure"
-        if not self._truncated:
-            self._truncated = True
-            if await truncate_results(self._session, self._result_limit):
-                self._compactions = 0
-                return None
-        return run_error(kind, failure)
-
-
-async def truncate_results(session: LiveSession, limit: int) -> int:
-    """Cut stored tool results that are too long; return how many were cut.
-
-    The file is rewritten atomically, under the session's lock, with the same ids.
-
-    :param limit: Characters that a single result may keep.
-    """
-    entries = session.transcript.entries
-    changed = [_truncated(entry, limit) for entry in entries]
-    count = sum(new is not old for new, old in zip(changed, entries, strict=True))
-    if count:
-        await session.transcript.rewrite(changed)
-        session.rebuild()
-    return count
-
-
-def _truncated(entry: Entry, limit: int) -> Entry:
-    if entry.message is None or entry.message.role != "tool":
-        return entry
-    blocks = tuple(
-        replace(block, text=cut_text(block.text, limit))
-        if isinstance(block, ToolResult) and len(block.text) > limit
-        else block
-        for block in entry.message.content
+    message = scrub(str(error) or type(error).__name__)[:_LONGEST_MESSAGE]
+    if isinstance(error, RunFailed):
+        return RunError(kind=error.kind, message=message)
+    if not isinstance(error, RustyclawError):
+        return RunError(kind="internal", message=f"internal error: {message}")
+    kind = "unknown"
+    if isinstance(error, ProviderError):
+        kind = "context_overflow" if is_overflow(error) else error.kind
+    if _ROLE_ORDER.search(message):
+        kind = "role_ordering"
+    public = kind if kind in ("context_overflow", "role_ordering", "timeout") else ""
+    if kind in ("auth", "auth_permanent"):
+        public = "auth_failure"
+    return RunError(
+        kind=public or "provider_error", message=_FOR_PEOPLE.get(kind, message)
     )
-    if blocks == entry.message.content:
-        return entry
-    return replace(entry, message=Message(role="tool", content=blocks))
 
 
 def is_overflow(error: ProviderError) -> bool:
@@ -158,15 +89,29 @@ def is_overflow(error: ProviderError) -> bool:
     return error.kind == "context_overflow" or bool(_OVERFLOW.search(str(error)))
 
 
-def run_error(kind: str, error: Exception) -> RunError:
-    """Return an error whose message people can read; the log has the original."""
-    if isinstance(error, SessionError) or kind not in _FOR_PEOPLE:
-        return RunError(kind=_public(kind), message=str(error) or type(error).__name__)
-    return RunError(kind=_public(kind), message=_FOR_PEOPLE[kind])
+async def truncate_results(session: LiveSession, limit: int) -> bool:
+    """Cut stored tool results that are too long; return whether there were any.
+
+    The file is rewritten atomically, under the session's lock, with the same ids.
+
+    :param limit: Characters that a single result may keep.
+    """
+    entries = session.transcript.entries
+    cut = [_cut(entry, limit) for entry in entries]
+    if cut == entries:
+        return False
+    await session.transcript.rewrite(cut)
+    session.rebuild()
+    return True
 
 
-def _public(kind: str) -> str:
-    if kind in ("auth", "auth_permanent"):
-        return "auth_failure"
-    named = {"rate_limit", "overloaded", "billing", "format", "model_not_found"}
-    return "provider_error" if kind in named | {"unknown"} else kind
+def _cut(entry: Entry, limit: int) -> Entry:
+    if entry.message is None or entry.message.role != "tool":
+        return entry
+    blocks: list[Block] = []
+    for block in entry.message.content:
+        if isinstance(block, ToolResult) and (size := len(block.text)) > limit:
+            details = {**block.details, "original_chars": size}
+            block = replace(block, text=cut_text(block.text, limit), details=details)
+        blocks.append(block)
+    return replace(entry, message=replace(entry.message, content=tuple(blocks)))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from secrets import token_hex
 from time import perf_counter
 
 from rustyclaw.errors import ProviderError
 from rustyclaw.messages import (
-    Block,
     Finished,
     Message,
     ModelResponse,
@@ -22,96 +21,86 @@ from rustyclaw.messages import (
 )
 
 
-@dataclass(slots=True)
-class _Call:
-    id: str = ""
-    name: str = ""
-    arguments: list[str] = field(default_factory=list)
-
-
 class Assembler:
     """Collects stream events. A call that was cut off never leaves it.
 
-    :ivar malformed: Call id -> what is wrong with its arguments.
+    :ivar malformed: Place of a tool call -> what is wrong with its arguments.
     """
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self._started = perf_counter()
-        self._text: list[str] = []
-        self._thinking: list[Thinking] = []
-        self._open_thought: list[str] = []
-        self._calls: dict[int, _Call] = {}
+        self._said: list[Text | Thinking] = []
+        self._open: type[Text | Thinking] | None = None
+        self._pieces: list[str] = []
+        self._calls: dict[int, list[ToolCallDelta]] = {}
         self._finished: Finished | None = None
-        self.malformed: dict[str, str] = {}
-
-    @property
-    def text(self) -> str:
-        """The answer so far."""
-        return "".join(self._text)
+        self.malformed: dict[int, str] = {}
 
     def add(self, event: StreamEvent) -> None:
         """Take the next event of the stream."""
         if isinstance(event, TextDelta):
-            self._text.append(event.text)
+            self._grow(Text, event.text)
         elif isinstance(event, ThinkingDelta):
-            self._add_thought(event)
+            if event.redacted:
+                self._close()
+            self._grow(Thinking, event.text)
+            if event.redacted or event.signature is not None:
+                self._close(event.signature, event.redacted)
         elif isinstance(event, ToolCallDelta):
-            call = self._calls.setdefault(event.index, _Call())
-            call.id = call.id or event.id
-            call.name += event.name
-            call.arguments.append(event.arguments)
+            self._calls.setdefault(event.index, []).append(event)
         else:
             self._finished = event
 
-    def response(self) -> ModelResponse:
-        """Return the finished call.
+    def said(self) -> Message:
+        """Return what the model has said and thought until now, without calls."""
+        self._close()
+        return Message(role="assistant", content=tuple(self._said))
+
+    def response(self, model: str) -> ModelResponse:
+        """Return the finished call of a model.
 
         :raises ProviderError: The stream ended without `Finished`.
         """
         if self._finished is None:
-            raise ProviderError(
-                f"the answer of {self._model} was cut off", kind="timeout"
-            )
-        self._close_thought(None)
-        blocks: list[Block] = [*self._thinking]
-        if self._text:
-            blocks.append(Text(text=self.text))
-        blocks += [self._call(index) for index in sorted(self._calls)]
+            raise ProviderError(f"the answer of {model} was cut off", kind="timeout")
+        calls = [self._call(*item) for item in enumerate(sorted(self._calls))]
         return ModelResponse(
-            model=self._model,
-            message=Message(role="assistant", content=tuple(blocks)),
+            model=model,
+            message=Message(role="assistant", content=(*self.said().content, *calls)),
             stop_reason=self._finished.stop_reason,
             usage=self._finished.usage,
             seconds=perf_counter() - self._started,
         )
 
-    def _add_thought(self, event: ThinkingDelta) -> None:
-        if event.redacted:
-            self._close_thought(None)
-            self._thinking.append(
-                Thinking(text=event.text, signature=event.signature, redacted=True)
-            )
-            return
-        self._open_thought.append(event.text)
-        if event.signature is not None:
-            self._close_thought(event.signature)
+    def _grow(self, kind: type[Text | Thinking], piece: str) -> None:
+        if self._open is not kind:
+            self._close()
+            self._open = kind
+        self._pieces.append(piece)
 
-    def _close_thought(self, signature: str | None) -> None:
-        if self._open_thought:
-            text = "".join(self._open_thought)
-            self._thinking.append(Thinking(text=text, signature=signature))
-            self._open_thought = []
+    def _close(self, signature: str | None = None, redacted: bool = False) -> None:
+        """End the block that grows; an empty one only counts if it is signed."""
+        text = "".join(self._pieces)
+        if self._open is Text and text:
+            self._said.append(Text(text=text))
+        elif self._open is Thinking and (text or signature or redacted):
+            thought = Thinking(text=text, signature=signature, redacted=redacted)
+            self._said.append(thought)
+        self._open, self._pieces = None, []
 
-    def _call(self, index: int) -> ToolCall:
-        piece = self._calls[index]
-        call_id = piece.id or f"call_{index}"
-        raw = "".join(piece.arguments)
+    def _call(self, place: int, index: int) -> ToolCall:
+        pieces = self._calls[index]
+        raw = "".join(piece.arguments for piece in pieces)
+        cut_off = self._finished is None or self._finished.stop_reason == "length"
         try:
-            arguments = json.loads(raw or "{}")
+            arguments = json.loads(raw if raw.strip() or cut_off else "{}")
             if not isinstance(arguments, dict):
                 raise ValueError("they are not an object")
         except (ValueError, RecursionError) as exc:
-            self.malformed[call_id] = f"the arguments are not valid JSON: {exc}"
+            self.malformed[place] = f"the arguments are not valid JSON: {exc}"
             arguments = {}
-        return ToolCall(id=call_id, name=piece.name, arguments=arguments)
+        return ToolCall(
+            id=next((p.id for p in pieces if p.id), f"call_{token_hex(6)}"),
+            name="".join(piece.name for piece in pieces),
+            arguments=arguments,
+        )

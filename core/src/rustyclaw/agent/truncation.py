@@ -1,4 +1,4 @@
-"""Cuts long tool output to its head and tail; the whole is spooled to a file."""
+"""Cuts long tool output to its head and tail."""
 
 from __future__ import annotations
 
@@ -34,15 +34,12 @@ def cut_text(text: str, limit: int, *, hint: str = "ask for specific parts") -> 
     if budget < 2:
         return text[: max(limit, 0)]
     ending = text[-2000:]
-    matters = _IMPORTANT_TAIL.search(ending) or text.rstrip().endswith("}")
+    matters = _IMPORTANT_TAIL.search(ending) or ending.rstrip().endswith("}")
     tail_size = min(int(budget * (0.3 if matters else 0.15)), 4000)
     head_size = budget - tail_size
-    head = text[:head_size]
-    line_end = head.rfind("\n")
-    if line_end > head_size * 0.8:
+    head, tail = text[:head_size], text[len(text) - tail_size :]
+    if (line_end := head.rfind("\n")) > head_size * 0.8:
         head = head[:line_end]
-    tail = text[len(text) - tail_size :]
-    line_start = tail.find("\n")
-    if 0 <= line_start < tail_size * 0.2:
+    if 0 <= (line_start := tail.find("\n")) < tail_size * 0.2:
         tail = tail[line_start + 1 :]
     return f"{head}{_MARKER}{tail}{notice}"

@@ -17,13 +17,14 @@ import anyio
 import anyio.to_thread
 
 from rustyclaw import hookspecs
-from rustyclaw.agent.model_calls import ModelCalls, RunFailed
+from rustyclaw.agent.model_calls import ModelCalls
 from rustyclaw.agent.policy import allowed_tools
 from rustyclaw.agent.prompt import system_prompt
-from rustyclaw.agent.recovery import run_error
+from rustyclaw.agent.recovery import RunFailed, run_error
+from rustyclaw.agent.stream import Assembler
 from rustyclaw.agent.tool_calls import ToolCalls
 from rustyclaw.agent.truncation import result_limit
-from rustyclaw.errors import ProviderError, RustyclawError, SessionError, StorageError
+from rustyclaw.errors import RustyclawError, SessionError, StorageError
 from rustyclaw.interfaces.tool import ToolContext
 from rustyclaw.messages import (
     HookContext,
@@ -35,6 +36,7 @@ from rustyclaw.messages import (
     RunResult,
     ToolCall,
     ToolResult,
+    ToolSchema,
     Usage,
 )
 from rustyclaw.sessions.entries import Entry
@@ -76,6 +78,16 @@ class Run:
     channel: str = ""
     steer: Callable[[], Awaitable[list[Incoming]]] | None = None
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    context: HookContext = field(init=False)
+
+    def __post_init__(self) -> None:
+        info = self.session.info
+        self.context = HookContext(
+            agent_id=info.agent_id,
+            session_key=info.key,
+            run_id=self.id,
+            channel=self.channel,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +101,13 @@ class Mind:
     approvals: Approvals
     models: Models
     loader: Loader
+    _schemas: dict[str, tuple[Tool, ToolSchema]] = field(default_factory=dict)
+
+    def schema(self, tool: Tool) -> ToolSchema:
+        """Return a tool's schema, made once: that may cost more than a turn."""
+        if tool.name not in self._schemas or self._schemas[tool.name][0] is not tool:
+            self._schemas[tool.name] = (tool, tool.schema)
+        return self._schemas[tool.name][1]
 
 
 class Turn:
@@ -98,15 +117,8 @@ class Turn:
         self._mind = mind
         self._run = run
         self._session = run.session
-        self._context = HookContext(
-            agent_id=run.session.info.agent_id,
-            session_key=run.session.info.key,
-            run_id=run.id,
-            channel=run.channel,
-        )
-        self._label = ""
-        self._tool_count = 0
         self._model: ModelCalls | None = None
+        self._tool_count = 0
 
     async def execute(self) -> RunResult:
         """Run until there is an answer, an error or an abort.
@@ -121,16 +133,12 @@ class Turn:
         with self._run.scope, anyio.move_on_after(limit) as deadline:
             try:
                 response = await self._converse(*await self._prepare())
-            except RunFailed as exc:
-                error = exc.error
             except (StorageError, SessionError):
                 raise
-            except RustyclawError as exc:
-                kind = exc.kind if isinstance(exc, ProviderError) else "provider_error"
-                error = run_error(kind, exc)
             except Exception as exc:
-                logger.exception("run %s failed", self._run.id)
-                error = RunError(kind="internal", message=f"internal error: {exc}")
+                if not isinstance(exc, RunFailed | RustyclawError):
+                    logger.exception("run %s failed", self._run.id)
+                error = run_error(exc, self._mind.config.redactor.scrub)
         if deadline.cancelled_caught:
             error = RunError(kind="timeout", message=f"the run took over {limit:g} s")
         with anyio.CancelScope(shield=True):
@@ -141,63 +149,66 @@ class Turn:
 
     async def _prepare(self) -> tuple[ModelCalls, ToolCalls]:
         """Append the user's messages, find the model, assemble the prompt."""
-        mind, session, context = self._mind, self._session, self._context
-        await self._append_incoming(self._run.incoming)
-        agent = mind.config.agent(context.agent_id)
-        defaults = mind.config.agents.defaults
+        mind, run, context = self._mind, self._run, self._run.context
+        await self._append_incoming(run.incoming)
+        config, agent_id = mind.config, context.agent_id
+        defaults, info = config.agents.defaults, run.session.info
         model = await mind.models.resolve(
-            session.info.model or agent.model or defaults.model
+            info.model or config.agent(agent_id).model or defaults.model
         )
-        self._label = model.label
-        session.talk(model.provider.transcript_policy)
-        place = self._place()
-        persona = session.info.system_prompt
+        place = ToolContext(
+            agent_id=agent_id,
+            session_key=context.session_key,
+            run_id=run.id,
+            channel=run.channel,
+            workspace=workspace_of(config, mind.home, agent_id),
+            agent_dir=mind.home / "agents" / agent_id,
+            home=mind.home,
+        )
         system = await anyio.to_thread.run_sync(
-            system_prompt, mind.config, context.agent_id, place.workspace, persona
+            system_prompt, config, agent_id, place.workspace, info.system_prompt
         )
+        asked = run.incoming[-1].message
         prompt = await mind.hooks.apply(
             hookspecs.before_agent_start,
             context=context,
-            prompt=Prompt(system=system, message=self._run.incoming[-1].message),
+            prompt=Prompt(system=system, message=asked),
         )
         limit = result_limit(model.window, defaults.tool_result_max_chars)
-        tools = allowed_tools(
-            mind.config, context.agent_id, context.session_key, mind.tools
-        )
-        self._model = ModelCalls(mind, self._run, context, model, tools, prompt, limit)
-        calls = ToolCalls(
-            tools, mind.hooks, mind.approvals, context, place, limit, self._run.emit
-        )
-        return self._model, calls
+        tools = allowed_tools(config, agent_id, context.session_key, mind.tools)
+        schemas = tuple(map(mind.schema, tools))
+        self._model = ModelCalls(mind, run, model, schemas, asked, prompt, limit)
+        by_name = {tool.name: tool for tool in tools}
+        return self._model, ToolCalls(mind, run, place, by_name, limit)
 
     async def _converse(self, model: ModelCalls, tools: ToolCalls) -> ModelResponse:
         """Call model and tools in turn; return the final answer."""
         most = self._mind.config.agents.defaults.max_tool_iterations
-        for _ in range(most + 1):
+        for _ in range(most):
             response, malformed = await model.respond()
             calls = response.message.tool_calls
             entry = Entry.of(
                 response.message,
                 usage=response.usage,
                 stop_reason=response.stop_reason,
-                model=self._label,
+                model=model.model.label,
                 answers=() if calls else self._sources(),
             )
             await self._session.append(entry, sync=not calls)
+            model.heard = Assembler()  # an abort need not keep it a second time
             if not calls:
                 return response
             self._tool_count += len(calls)
-            await self._append_results(calls, await tools.run(calls, malformed))
+            results = await tools.answer(calls, malformed)
+            await self._append_results(calls, results)
             if self._run.steer is not None:
                 more = await self._run.steer()
                 self._run.incoming += more
                 await self._append_incoming(more)
         raise RunFailed(
-            RunError(
-                kind="tool_error",
-                message=f"stopped after {most} rounds of tool calls; raise "
-                "agents.defaults.max_tool_iterations if it needs more",
-            )
+            "tool_error",
+            f"stopped after {most} model calls that all asked for tools; raise "
+            "agents.defaults.max_tool_iterations if it needs more",
         )
 
     # --- The transcript -----------------------------------------------------------
@@ -205,10 +216,10 @@ class Turn:
     async def _append_incoming(self, incoming: Sequence[Incoming]) -> None:
         """Append what the transcript does not hold yet, as after a restart."""
         await self._settle_calls("the gateway stopped before it answered")
-        for each in incoming:
-            if each.source is None or each.source not in self._session.sources:
-                entry = Entry.of(each.message, source=each.source)
-                await self._session.append(entry, sync=each.source is not None)
+        known = self._session.sources
+        new = [i for i in incoming if i.source is None or i.source not in known]
+        entries = [Entry.of(i.message, source=i.source) for i in new]
+        await self._session.append(*entries, sync=any(i.source for i in new))
 
     async def _settle_calls(self, why: str) -> None:
         """Give calls without a result one that says why there is none."""
@@ -227,16 +238,14 @@ class Turn:
             named = replace(result, call_id=call.id, name=call.name)
             message = Message(role="tool", content=(named,))
             entries.append(Entry.of(message, synthetic=synthetic))
-        if entries:
-            await self._session.append(*entries)
+        await self._session.append(*entries)
 
     async def _close(self, error: RunError | None) -> None:
         """End the transcript of a run that has no answer with what there is."""
         await self._settle_calls("the run ended before it answered")
         note = error.message if error else "[stopped]"
-        text = "\n\n".join(part for part in (self._partial(), note) if part)
         entry = Entry.of(
-            Message.assistant(text),
+            Message.assistant("\n\n".join(filter(None, (self._partial(), note)))),
             answers=self._sources(),
             stop_reason="error",
             synthetic=True,
@@ -250,46 +259,37 @@ class Turn:
         model = self._model
         result = RunResult(
             run_id=self._run.id,
-            session_key=self._context.session_key,
+            session_key=self._run.context.session_key,
             text=response.message.text if response else self._partial(),
             stop_reason=response.stop_reason if response else "error",
             usage=model.usage if model else Usage(),
-            model=self._label,
+            model=model.model.label if model else "",
             tool_calls=self._tool_count,
             compactions=model.compactions if model else 0,
             seconds=seconds,
             aborted=self._run.scope.cancelled_caught,
             error=error,
         )
-        await self._session.store.touch(
-            result.session_key,
-            usage=result.usage,
-            context_tokens=model.context_tokens if model else 0,
-            compactions=result.compactions,
-        )
+        try:
+            await self._session.store.touch(
+                result.session_key,
+                usage=result.usage,
+                context_tokens=model.context_tokens if model else 0,
+                compactions=result.compactions,
+            )
+        except (StorageError, SessionError) as exc:  # the answer is safe by now
+            logger.warning("cannot count run %s: %s", result.run_id, exc)
         await self._mind.hooks.notify(
-            hookspecs.agent_end, context=self._context, result=result
+            hookspecs.agent_end, context=self._run.context, result=result
         )
         return result
 
     def _partial(self) -> str:
         """Return what the model had said when the run ended early."""
-        return self._model.partial if self._model else ""
+        return self._model.heard.said().text if self._model else ""
 
     def _sources(self) -> tuple[str, ...]:
         return tuple(i.source for i in self._run.incoming if i.source)
-
-    def _place(self) -> ToolContext:
-        agent_id, home = self._context.agent_id, self._mind.home
-        return ToolContext(
-            agent_id=agent_id,
-            session_key=self._context.session_key,
-            run_id=self._run.id,
-            channel=self._run.channel,
-            workspace=workspace_of(self._mind.config, home, agent_id),
-            agent_dir=home / "agents" / agent_id,
-            home=home,
-        )
 
 
 def workspace_of(config: Config, home: Path, agent_id: str) -> Path:

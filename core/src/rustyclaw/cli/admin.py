@@ -16,8 +16,6 @@ import yaml
 from typer import Argument, Option, confirm
 
 import rustyclaw as rc
-from rustyclaw.agent.prompt import seed_workspace
-from rustyclaw.agent.turn import workspace_of
 from rustyclaw.cli.app import Json, clean, show, start
 from rustyclaw.config import edit, home_dir
 from rustyclaw.config.schema import json_schema
@@ -101,7 +99,7 @@ def _move(name: str, away: str, to: str) -> None:
 
 
 def config_get(key: Annotated[str, Argument()] = "", as_json: Json = False) -> None:
-    """Show a setting, or all, with the defaults and without secrets."""
+    """Show one setting or all of them, with the defaults, without secrets."""
     value: Any = rc.load_config().redacted()
     try:
         for part in filter(None, key.split(".")):
@@ -112,9 +110,7 @@ def config_get(key: Annotated[str, Argument()] = "", as_json: Json = False) -> N
     show(value, True) if as_json else print(clean(text).removesuffix("...\n"), end="")
 
 
-def config_show(as_json: Json = False) -> None:
-    """Show all settings, with the defaults and without secrets."""
-    config_get("", as_json)
+config_show = config_get
 
 
 def config_set(key: str, value: str) -> None:
@@ -168,12 +164,12 @@ def sessions_list(as_json: Json = False) -> None:
 
 
 def sessions_show(key: str, as_json: Json = False) -> None:
-    """Print a conversation; as JSON it is printed as it is kept, line by line."""
+    """Print a conversation; as JSON one entry a line."""
 
     info = _known(key)
     for entry in in_state(lambda s: s.sessions.transcript(info)).entries:
         if as_json:
-            print(encode(entry).decode(), end="")
+            print(json.dumps(json.loads(encode(entry))))
         elif message := entry.message:
             for block in message.content:
                 text = getattr(block, "text", f"[{block}]")
@@ -226,10 +222,12 @@ def pairing_reject(channel: str, code: str) -> None:
 
 def agents_list(as_json: Json = False) -> None:
     """List the agents."""
-    config, rows = rc.load_config(), []
-    for id in config.agent_ids:
-        workspace = workspace_of(config, config.home, id)
-        rows.append(config.agent(id).model_dump() | {"workspace": str(workspace)})
+    from rustyclaw.agent.turn import workspace_of
+
+    config = rc.load_config()
+    rows = [config.agent(id).model_dump() for id in config.agent_ids]
+    for row in rows:
+        row["workspace"] = str(workspace_of(config, config.home, row["id"]))
     show(rows, as_json, "id name model workspace")
 
 
@@ -250,6 +248,9 @@ def agents_add(id: str, name: str = "", workspace: str = "", model: str = "") ->
 
 def seed(agent_id: str = "") -> None:
     """Make the workspace of an agent; the default one's if none is named."""
+    from rustyclaw.agent.prompt import seed_workspace
+    from rustyclaw.agent.turn import workspace_of
+
     config = rc.load_config()
     folder = workspace_of(config, config.home, agent_id or config.default_agent_id)
     print(f"workspace {folder}: {', '.join(seed_workspace(folder)) or 'is there'}")

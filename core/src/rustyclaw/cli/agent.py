@@ -14,19 +14,17 @@ from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from typer import Option
 
 from rustyclaw import Gateway, RustyclawError, __version__
+from rustyclaw.approvals import Approval
 from rustyclaw.cli.app import Json, clean, start
 from rustyclaw.messages import RunEnded, TextDelta, ToolEnded
 from rustyclaw.sessions.key import resolve
-
-if TYPE_CHECKING:
-    from rustyclaw.approvals import Approval
 
 _HELP = """\
 /tools          list the tools
@@ -89,7 +87,7 @@ class _Terminal:
                 return
             except KeyboardInterrupt:
                 interrupts += 1
-                _aside("\nstopped; Ctrl-C again, or Ctrl-D, leaves")
+                _aside("\nCtrl-C again, or Ctrl-D, leaves")
             except RustyclawError as exc:
                 _aside(f"error: {exc}")
 
@@ -140,11 +138,11 @@ class _Terminal:
             case ToolEnded(call=call, result=result):
                 arguments = json.dumps(self.gateway.redact(dict(call.arguments)))
                 said = f"failed: {result.text}" if result.is_error else "ok"
-                _aside(f"{call.name} {arguments:.60} {' '.join(said.split()):.60}")
+                said = " ".join(str(self.gateway.redact(said)).split())
+                _aside(f"{call.name} {arguments:.60} {said:.60}")
             case RunEnded(result=result):
                 if self.as_json:
-                    plain = asdict(replace(result, media=()))
-                    print(json.dumps(plain, ensure_ascii=False))
+                    print(json.dumps(asdict(replace(result, media=()))))
                 if result.error:
                     raise RustyclawError(self.gateway.redact(result.error.message))
             case (approval, answers, answered):

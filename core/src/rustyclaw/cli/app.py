@@ -144,7 +144,7 @@ def start(level: str | None = "warning") -> Config:
 def show(rows: Any, as_json: bool, columns: str = "") -> None:
     """Print facts as JSON, or the named ones of each row as a table."""
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        print(json.dumps(rows, indent=2, default=str))
         return
     from rich.console import Console
     from rich.table import Table
@@ -152,7 +152,13 @@ def show(rows: Any, as_json: bool, columns: str = "") -> None:
     table = Table(*columns.split(), box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in columns.split()))
-    Console(width=None if sys.stdout.isatty() else 1000, markup=False).print(table)
+    console = Console(
+        width=None if sys.stdout.isatty() else 1000,
+        color_system=None if "NO_COLOR" in os.environ else "auto",
+        markup=False,
+        emoji=False,
+    )
+    console.print(table)
 
 
 def _cell(fact: object) -> str:

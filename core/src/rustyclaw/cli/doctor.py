@@ -81,8 +81,8 @@ def _check_plugins(config: rc.Config) -> Iterator[tuple[str, str]]:
     for status in loader.statuses():
         if mark := _MARKS.get(status.state):
             of = f"{status.kind[:-1]} {status.name!r} ({status.dist} {status.version})"
-            said = f" {status.reason}" if status.reason else ""
-            yield "--" if said and mark == "ok" else mark, f"{of} {status.state}{said}"
+            said = f"{of}: {status.state}{status.reason and f', {status.reason}'}"
+            yield "--" if status.reason and mark == "ok" else mark, said
 
 
 def _check_files(config: rc.Config, fix: bool) -> Iterator[tuple[str, str]]:
@@ -95,8 +95,5 @@ def _check_files(config: rc.Config, fix: bool) -> Iterator[tuple[str, str]]:
         if path.exists() and (mode := path.stat().st_mode & 0o777) & 0o077:
             if fix:
                 path.chmod(mode & 0o700)
-            yield (
-                "ok" if fix else "!!",
-                f"{path} {'was' if fix else 'is'} open to others ({mode:o}); "
-                f"{'now it is not' if fix else 'run `rustyclaw doctor --fix`'}",
-            )
+            said = "closed now" if fix else "run `rustyclaw doctor --fix`"
+            yield "ok" if fix else "!!", f"{path} was open to others ({mode:o}); {said}"

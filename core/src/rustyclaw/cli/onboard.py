@@ -33,20 +33,18 @@ def onboard(
     else:
         installed = discover()
         names = installed.names("providers") or ["offline"]
-        if asks:
-            provider = prompt(f"provider ({', '.join(names)})", provider or names[0])
         provider = provider or names[0]
-        key = f"{provider.upper().replace('-', '_')}_API_KEY"
-        api_key_env = api_key_env or (key if key in os.environ else "")
         if asks:
-            api_key_env = prompt("variable with the API key", api_key_env)
-            model = prompt("model", model)
+            provider = prompt(f"provider ({', '.join(names)})", provider)
+        key = f"{provider.upper().replace('-', '_')}_API_KEY"
+        key = api_key_env or (key if key in os.environ else "")
+        if asks:
+            key = prompt("variable with its key", key, show_default=bool(key))
+            model = prompt("model", model, show_default=bool(model))
             allow_installed = confirm("use only the plugins of today?", allow_installed)
         settings: dict[str, Any] = {
             "agents": {"defaults": {"model": f"{provider}/{model}".rstrip("/")}},
-            "providers": {
-                provider: {"api_key_env": api_key_env} if api_key_env else {}
-            },
+            "providers": {provider: {"api_key_env": key} if key else {}},
         }
         if allow_installed:
             allowed = {p.name for p in installed.plugins.values()} | {provider}

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
-import tempfile
-from collections.abc import Mapping
+import shutil
 from difflib import SequenceMatcher
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from rustyclaw.config.load import parse_config, read_file
+from rustyclaw.config.secrets import PLACEHOLDER
 from rustyclaw.config.source import Source
 from rustyclaw.errors import ConfigError
 
 _ABSENT = object()
-#: What `Config.redacted` shows for a secret, or for one within a URL.
-_REDACTED = re.compile(r"(^|[=: ])\*\*\*($|[@&])")
-#: How far the first section and the first list are indented.
-_INNER = re.compile(r"^[\w.-]+:[ ]*(?:#.*)?\n(?:\s*(?:#.*)?\n)*( +)[\w\"']", re.M)
-_DASH = re.compile(r"^( *)[\w.-]+:[ ]*(?:#.*)?\n(?:\s*(?:#.*)?\n)*\1( *)- ", re.M)
-#: A text that is safe without quotes wherever it stands.
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 
 
-def set_value(path: Path, dotted: str, value: object) -> None:
+def set_value(path: Path, dotted: str, value: Any) -> None:
     """Set one value of a config file, which is created if need be.
 
     :param dotted: Such as ``agents.list.0.id``; the index after the last appends.
@@ -34,34 +29,21 @@ def set_value(path: Path, dotted: str, value: object) -> None:
     :raises ConfigError: The file would be invalid or cannot be written; it is as
         it was.
     """
-    _edit(path, dotted, _written(value))
-
-
-def unset(path: Path, dotted: str) -> None:
-    """Remove one value of a config file; raises as `set_value`."""
-    _edit(path, dotted, _ABSENT)
-
-
-def _edit(path: Path, dotted: str, value: object) -> None:
     from filelock import FileLock
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     path = Path(os.path.realpath(path))  # replace what a link leads to, not the link
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
+    yaml, buffer = YAML(), io.StringIO()
+    yaml.preserve_quotes, yaml.width = True, 4096
     # What the file says must be valid by itself, not only under today's overrides.
     env = {k: v for k, v in os.environ.items() if not k.startswith("RUSTYCLAW_")}
     try:
+        value = value if value is _ABSENT else _written(json.loads(json.dumps(value)))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=10, mode=0o600):
             before = read_file(path) if path.exists() else ""
-            inner, dash = _INNER.search(before), _DASH.search(before)
-            offset = len(dash[2]) if dash else 0
-            yaml.indent(len(inner[1]) if inner else 2, offset + 2, offset)
             document = yaml.load(before)
-            buffer = io.StringIO()
             if document is None:  # ruamel forgets a file of comments alone
                 document = {}
                 buffer.write(before)
@@ -71,17 +53,19 @@ def _edit(path: Path, dotted: str, value: object) -> None:
             parse_config(after, Source(path=path, env=env))
             if yaml.load(after) != document:  # ruamel stumbles over a few odd values
                 raise ConfigError(f"{dotted!r} cannot be set; use an editor")
-            mode = path.stat().st_mode & 0o777 if before else 0o600
-            if before:
-                _replace(path.with_name(f"{path.name}.bak"), before, mode)
-            _replace(path, after, mode)
-    except (OSError, ValueError, YAMLError) as exc:
+            _replace(path, after)
+    except (OSError, TypeError, ValueError, YAMLError) as exc:
         # The text of ruamel's own errors quotes values of the file.
         reason = getattr(exc, "strerror", None) or type(exc).__name__
         raise ConfigError(f"cannot change {str(path)!r}: {reason}") from None
 
 
-def _place(node: Any, keys: list[str], value: object) -> None:
+def unset(path: Path, dotted: str) -> None:
+    """Remove one value of a config file; raises as `set_value`."""
+    set_value(path, dotted, _ABSENT)
+
+
+def _place(node: Any, keys: list[str], value: Any) -> None:
     """Set or remove what a path leads to; the sections on its way are made."""
     key: Any = keys[0]
     if isinstance(node, list) and key.isdecimal() and int(key) <= len(node):
@@ -95,8 +79,7 @@ def _place(node: Any, keys: list[str], value: object) -> None:
         raise ConfigError(f"{'.'.join(keys)!r} is not set in this file")
     if len(keys) > 1:
         inner = node[key] if there else None
-        if inner is None:
-            inner = [] if keys[1] == "0" else {}
+        inner = ([] if keys[1] == "0" else {}) if inner is None else inner
         _place(inner, keys[1:], value)
         value = inner
     if value is _ABSENT:
@@ -111,40 +94,40 @@ def _place(node: Any, keys: list[str], value: object) -> None:
 def _with_comments(before: str, after: str) -> str:
     """Put back the comments that followed a value which ruamel has dropped."""
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    bare = [line.strip() for line in old], [line.strip() for line in new]
     result = []
-    for _, i, j, m, n in SequenceMatcher(None, old, new, False).get_opcodes():
-        kept = {line.strip() for line in new[m:n]}
-        tail = takewhile(lambda line: line.lstrip()[:1] in ("#", ""), old[i:j][::-1])
+    for _, i, j, m, n in SequenceMatcher(None, *bare, False).get_opcodes():
+        tail = takewhile(lambda k: bare[0][k][:1] in ("#", ""), reversed(range(i, j)))
         result += new[m:n]
-        result += [line for line in [*tail][::-1] if line.strip() not in kept]
+        result += [old[k] for k in [*tail][::-1] if bare[0][k] not in bare[1][m:n]]
     return "".join(result)
 
 
-def _replace(path: Path, text: str, mode: int) -> None:
+def _replace(path: Path, text: str) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    new = path.with_name(f".{path.name}.new")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(new, "wb", opener=partial(os.open, mode=0o600)) as file:
+            file.write(text.encode())
             file.flush()
-            os.fsync(descriptor)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copy2(path, path.with_name(f"{path.name}.bak"))
+            shutil.copymode(path, new)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
-def _written(value: object) -> Any:
+def _written(value: Any) -> Any:
     """Return a value as ruamel shall write it: with quotes around odd texts."""
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {_written(key): _written(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_written(item) for item in value]
-    if isinstance(value, str) and _REDACTED.search(value):
+    if isinstance(value, str) and PLACEHOLDER in value:
         raise ConfigError("the value is redacted; give the real one")
-    if isinstance(value, str) and not _WORD.fullmatch(value):
-        return DoubleQuotedScalarString(value)
-    return value
+    odd = isinstance(value, str) and not re.fullmatch(r"[A-Za-z][\w./-]*", value, re.A)
+    return DoubleQuotedScalarString(value) if odd else value

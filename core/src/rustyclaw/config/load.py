@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,12 @@ from rustyclaw.config.model import Config
 from rustyclaw.config.source import Keys, Source, home_dir
 from rustyclaw.errors import ConfigError
 
-#: Upper bounds of bytes in a file, of nesting, and of what a config has in all.
-_BYTES, _DEPTH, _VALUES, _FILES, _CHAIN = 1_048_576, 64, 20_000, 100, 10
+#: Upper bounds of bytes in a file, nesting, values (aliases expanded), and files.
+_BYTES, _DEPTH, _VALUES, _FILES = 1_048_576, 64, 20_000, 100
+_TAGS = [f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str")]
+#: An escape in JSON, where two may make one character, which YAML does not know.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|.)", re.ASCII)
 _VARIABLE = re.compile(r"\$(\$?)\{([A-Za-z_][A-Za-z0-9_]*)\}")
-#: A character that JSON writes as two halves, which YAML does not know.
-_HALVES = re.compile(
-    r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})",
-    re.ASCII,
-)
-_TAGS = re.compile(
-    "tag:yaml.org,2002:(map|seq|str|null|bool|int|float|timestamp|merge|value)"
-)
 
 
 def load_config(
@@ -43,64 +36,64 @@ def load_config(
     :param env: Default: the environment of the process.
     :raises ConfigError: With one line for each problem.
     """
-    environ = os.environ if env is None else env
-    home = home or home_dir(environ)
-    given = path or environ.get("RUSTYCLAW_CONFIG")
+    env = os.environ if env is None else env
+    home = home or home_dir(env)
+    given = path or env.get("RUSTYCLAW_CONFIG")
     file = Path(given).expanduser() if given else home / "config.yaml"
     text = read_file(file) if given or os.path.lexists(file) else ""
-    return parse_config(text, Source(path=file, home=home, env=environ))
+    return parse_config(text, Source(path=file, home=home, env=env))
+
+
+def config_from(
+    content: Mapping[str, Any], *, home: Path, env: Mapping[str, str]
+) -> Config:
+    """Return the configuration that a mapping holds, with variables as in a file."""
+    source = Source(path=home / "config.yaml", home=home, env=env)
+    return _config(_Reader(source, (source.path,)).expand(content, ()), source)
 
 
 def parse_config(text: str, source: Source) -> Config:
     """Return the configuration that stands in the text of ``source.path``."""
-    raw = _Reader(source, (source.path,)).read(text, ()) or {}
+    return _config(_Reader(source, (source.path,)).read(text, ()), source)
+
+
+def read_file(file: Path) -> str:
+    """Return the text of a regular file of bounded size."""
+    try:
+        if file.exists() and not file.is_file():  # a FIFO would block for ever
+            raise ConfigError(f"{str(file)!r} is not a regular file")
+        with file.open("rb") as stream:
+            data = stream.read(_BYTES + 1)
+        if len(data) > _BYTES:
+            raise ConfigError(f"{str(file)!r} is larger than {_BYTES} bytes")
+        return data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {str(file)!r}: {reason}") from None
+
+
+def _config(raw: Any, source: Source) -> Config:
     if not isinstance(raw, dict):
         raise ConfigError(f"{source.path.name}: must hold sections, such as `agents:`")
-    for name in sorted(source.env):
+    for name in sorted(source.env):  # such as RUSTYCLAW_CHANNELS__TELEGRAM__TOKEN
         prefix, _, rest = name.partition("_")
         keys = tuple(rest.lower().split("__"))
         if prefix == "RUSTYCLAW" and len(keys) > 1 and all(keys):
-            _override(raw, source, name, keys)
+            value: Any = source.env[name]
+            source.overrides[keys] = name
+            with suppress(ValueError):  # no list: it stays text
+                value = json.loads(value) if value.startswith("[") else value
+            for key in reversed(keys):
+                value = {key: value}
+            _merge(raw, value)
     source.redactor.learn(raw, source.env)
     config = source.validate(Config, raw)
     for index, binding in enumerate(config.bindings):
         if binding.agent not in config.agent_ids:
             problem = f"there is no agent {binding.agent!r}; the default one answers"
-            source.warn(("bindings", index, "agent"), problem)
-    if sum(agent.default for agent in config.agents.list) > 1:
-        problem = f"several are the default; {config.default_agent_id!r} is used"
-        source.warn(("agents", "list"), problem)
+            source.warnings.append(source.at(("bindings", index, "agent"), problem))
     config._source = source
     return config
-
-
-def _override(raw: dict[str, Any], source: Source, name: str, keys: Keys) -> None:
-    """Lay ``RUSTYCLAW_CHANNELS__TELEGRAM__TOKEN=...`` over what the file says."""
-    value: Any = source.env[name]
-    if value.startswith("["):
-        reader = _Reader(source, (source.path.parent / name,), substitute=False)
-        with suppress(ConfigError):  # no list: it stays text
-            value = reader.read(value, keys)
-    source.marks[keys] = name
-    for end in range(len(keys) - 1, -1, -1):
-        value = {keys[end]: value}
-        source.marks.setdefault(keys[:end], name)
-    _merge(raw, value)
-
-
-def read_file(file: Path, where: str = "") -> str:
-    """Return the text of a regular file of bounded size."""
-    try:
-        if not stat.S_ISREG(file.stat().st_mode):  # a FIFO would block for ever
-            raise ConfigError(f"{where}{str(file)!r} is not a regular file")
-        with file.open("rb") as stream:
-            data = stream.read(_BYTES + 1)
-        if len(data) > _BYTES:
-            raise ConfigError(f"{where}{str(file)!r} is larger than {_BYTES} bytes")
-        return data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{where}cannot read {str(file)!r}: {reason}") from None
 
 
 def _merge(base: Any, top: Any) -> Any:
@@ -112,116 +105,111 @@ def _merge(base: Any, top: Any) -> Any:
     return base
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Reader:
-    """Turns YAML into plain values and notes where each one stands.
+    """Reads a file as if it were JSON: there are no tags, plain words stay text.
 
-    Words are read as in JSON: ``off``, ``+49123`` and ``12:30`` stay text, which a
-    field of a model may still take as a boolean or a number.
-
-    :param files: The file that is read, preceded by those that include it.
+    :param files: The file, preceded by those that include it.
     """
 
     source: Source
     files: tuple[Path, ...]
-    substitute: bool = True
-    spent: Counter[str] = field(default_factory=Counter)
+    spent: int = 0
 
     def read(self, text: str, keys: Keys) -> Any:
         """Return the value of a YAML text, which is to stand at ``keys``."""
+        if not text:
+            return {}
         import yaml
 
         if text.lstrip().startswith("{"):
-            text = _HALVES.sub(lambda m: m[1] + json.loads(f'"{m[2]}"'), text)
-            text = text.replace("\x7f", "\\u007f")  # JSON needs no escape for it
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            text = _ESCAPE.sub(
+                lambda m: json.loads(f'"{m[0]}"') if m[0][2:] else m[0], text
+            )
+        loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
         try:
             depth = 0
-            # Composing recurses in C: find out how deep before it does.
-            for event in yaml.parse(text, Loader=loader):
+            for event in yaml.parse(text, Loader=loader):  # composing recurses in C
                 depth += isinstance(event, yaml.CollectionStartEvent)
                 depth -= isinstance(event, yaml.CollectionEndEvent)
                 if depth > _DEPTH:
                     raise self._error(event, f"nested deeper than {_DEPTH} levels")
-            node = yaml.compose(text, Loader=loader)
+            node: Any = yaml.compose(text, Loader=loader)
         except (yaml.YAMLError, UnicodeError) as exc:
-            place = self._place(getattr(exc, "problem_mark", None))
             reason = getattr(exc, "problem", None) or getattr(exc, "reason", "no YAML")
+            # Behind these words stands a piece of the file: it may be a secret.
             reason = re.sub(r"(alias|handle)\b.*", r"\1; put it in quotes", str(reason))
-            raise ConfigError(f"{place}: {reason}") from None
-        return None if node is None else self._value(node, keys, 0)
+            raise self._error(exc, reason) from None
+        value = {} if node is None else self._plain(node, 0)
+        if value:
+            self.source.files.append((keys, self._name, node))
+        return self.expand({} if value is None else value, keys)
 
-    def _place(self, mark: Any) -> str:
-        name = os.path.relpath(self.files[-1], self.source.path.parent)
-        return f"{name}:{mark.line + 1}" if mark else name
+    @property
+    def _name(self) -> str:
+        return os.path.relpath(self.files[-1], self.source.path.parent)
 
-    def _error(self, node: Any, problem: str) -> ConfigError:
-        return ConfigError(f"{self._place(node.start_mark)}: {problem}")
+    def _error(self, what: Any, problem: str) -> ConfigError:
+        mark = getattr(what, "start_mark", getattr(what, "problem_mark", None))
+        place = f"{self._name}:{mark.line + 1}" if mark else self._name
+        return ConfigError(f"{place}: {problem}")
 
-    def _value(self, node: Any, keys: Keys, depth: int) -> Any:
-        self.spent["values"] += 1
-        if self.spent["values"] > _VALUES or depth > _DEPTH:
+    def _plain(self, node: Any, depth: int) -> Any:
+        self.spent += 1
+        if self.spent > _VALUES or depth > _DEPTH:
             raise self._error(node, "too many values, or an alias within itself")
-        if not (tag := _TAGS.fullmatch(node.tag)):
+        if node.tag not in _TAGS:
             raise self._error(node, "tags are not supported; put it in quotes")
-        if node.id == "mapping":
-            return self._mapping(node, keys, depth)
         if node.id == "sequence":
-            items = []
-            for index, item in enumerate(node.value):
-                self.source.marks[*keys, index] = self._place(item.start_mark)
-                items.append(self._value(item, (*keys, index), depth + 1))
-            return items
-        if not node.style and tag[1] == "null":
-            return None
+            return [self._plain(item, depth + 1) for item in node.value]
+        if node.id == "mapping":
+            mapping: dict[str, Any] = {}
+            for key, item in node.value:
+                if key.id != "scalar" or key.value in mapping:
+                    raise self._error(key, "a key must be a word, and there only once")
+                mapping[key.value] = self._plain(item, depth + 1)
+            return mapping
         if not node.style:
             with suppress(ValueError):  # no JSON: it stays text
-                return json.loads(node.value.lower())
-        return self._expand(node.value, keys) if self.substitute else node.value
+                return json.loads(node.value.lower().replace("~", "null") or "null")
+        return node.value
 
-    def _expand(self, text: str, keys: Keys) -> str:
-        def value(match: re.Match[str]) -> str:
-            if match[1]:  # $${NAME} stands for ${NAME}
-                return match[0][1:]
-            if match[2] not in self.source.env:
-                problem = f"the variable {match[2]!r} is not set; it is read as empty"
-                self.source.warn(keys, problem)
-            return self.source.env.get(match[2], "")
+    def expand(self, value: Any, keys: Keys) -> Any:
+        """Return a copy of a value with its variables and includes resolved."""
+        if isinstance(value, str):
+            return _VARIABLE.sub(lambda match: self._variable(match, keys), value)
+        if isinstance(value, list | tuple):
+            return [self.expand(item, (*keys, n)) for n, item in enumerate(value)]
+        if not isinstance(value, Mapping):
+            return value
+        result = {str(k): self.expand(v, (*keys, str(k))) for k, v in value.items()}
+        for key in ("<<", "$include"):
+            given = result.pop(key, [])
+            # The last wins; what is read first is also first in `source.files`.
+            for entry in reversed(given if isinstance(given, list) else [given]):
+                base = entry if key == "<<" else self._include(entry, (*keys, key))
+                if not isinstance(base, dict):
+                    problem = "must lead to a mapping"
+                    raise ConfigError(self.source.at((*keys, key), problem))
+                result = _merge(base, result)
+        return result
 
-        return _VARIABLE.sub(value, text)
+    def _variable(self, match: re.Match[str], keys: Keys) -> str:
+        if match[1]:  # $${NAME} stands for ${NAME}
+            return match[0][1:]
+        if match[2] not in self.source.env:
+            problem = f"the variable {match[2]!r} is not set; it is read as empty"
+            self.source.warnings.append(self.source.at(keys, problem))
+        return self.source.env.get(match[2], "")
 
-    def _mapping(self, node: Any, keys: Keys, depth: int) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        seen = set()
-        bases = ("$include", "<<")  # are read first: the mapping's own keys win
-        for key_node, item in sorted(node.value, key=lambda p: p[0].value not in bases):
-            key = key_node.value
-            if key_node.id != "scalar":
-                raise self._error(key_node, "a key must be a word")
-            if key in seen:
-                raise self._error(key_node, f"the key {key!r} is there twice")
-            seen.add(key)
-            if key not in bases:
-                self.source.marks[*keys, key] = self._place(key_node.start_mark)
-                value = self._value(item, (*keys, key), depth + 1)
-                mapping[key] = _merge(mapping.get(key), value)
-                continue
-            base = self._value(item, keys, depth + 1)
-            for entry in base if isinstance(base, list) else [base]:
-                layer = self._include(entry, keys, item) if key == "$include" else entry
-                if not isinstance(layer, dict):
-                    raise self._error(item, f"{key!r} must lead to a mapping")
-                _merge(mapping, layer)
-        return mapping
-
-    def _include(self, entry: Any, keys: Keys, node: Any) -> Any:
-        if not isinstance(entry, str) or "\0" in entry:
-            raise self._error(node, "'$include' needs a path, or a list of paths")
-        file = self.files[-1].parent / Path(entry).expanduser()
-        if os.path.realpath(file) in map(os.path.realpath, self.files):
-            raise self._error(node, f"{entry!r} includes itself")
-        self.spent["files"] += 1
-        if len(self.files) > _CHAIN or self.spent["files"] > _FILES:
-            raise self._error(node, f"{entry!r} is one include too many")
-        text = read_file(file, f"{self._place(node.start_mark)}: ")
-        return replace(self, files=(*self.files, file)).read(text, keys)
+    def _include(self, entry: Any, keys: Keys) -> Any:
+        try:
+            file = self.files[-1].parent / Path(entry).expanduser()
+            if os.path.realpath(file) in map(os.path.realpath, self.files):
+                raise ConfigError("the file includes itself")
+            if len(self.source.files) > _FILES:
+                raise ConfigError("one include too many")
+            text = read_file(file)
+        except (ConfigError, TypeError, ValueError) as exc:  # not text, or with a zero
+            raise ConfigError(self.source.at(keys, f"{entry!r}: {exc}")) from None
+        return _Reader(self.source, (*self.files, file)).read(text, keys[:-1])

@@ -17,6 +17,7 @@ from rustyclaw.messages import ChatType
 
 Kind = Literal["providers", "channels", "tools", "hooks", "compactors"]
 Names = tuple[str, ...]
+DmScope = Literal["main", "per_peer", "per_channel_peer", "per_account_channel_peer"]
 Profile = Literal["minimal", "coding", "messaging", "full"]
 #: Sections by plugin name; one without a value (``telegram:``) is an empty one.
 Raw = Annotated[dict[str, Any], BeforeValidator(lambda v: {} if v is None else v)]
@@ -118,13 +119,14 @@ def _unique(agents: tuple[AgentConfig, ...]) -> tuple[AgentConfig, ...]:
     return agents
 
 
+Agents = Annotated[tuple[AgentConfig, ...], AfterValidator(_unique)]
+
+
 class AgentsConfig(_Section):
     """The agents and what they have in common."""
 
     defaults: AgentDefaults = setting(AgentDefaults, "what holds for every agent")
-    list: Annotated[tuple[AgentConfig, ...], AfterValidator(_unique)] = setting(
-        (), "the agents; none: there is one, `main`"
-    )
+    list: Agents = setting((), "the agents; none: there is one, `main`")
 
 
 class Peer(_Section):
@@ -154,9 +156,7 @@ class Binding(_Section):
 class SessionConfig(_Section):
     """Conversations: who shares one, and how they are kept."""
 
-    dm_scope: Literal[
-        "main", "per_peer", "per_channel_peer", "per_account_channel_peer"
-    ] = setting(
+    dm_scope: DmScope = setting(
         "per_channel_peer",
         "who shares a private conversation; `main` is one for all senders, so that "
         "each may learn what the others said",
@@ -259,11 +259,10 @@ class Config(_Section):
 
         :raises ConfigError: There is no such agent.
         """
-        for agent in self.agents.list or (AgentConfig(id="main"),):
-            if agent.id == agent_id(id):
-                return agent
-        known = ", ".join(self.agent_ids)
-        raise ConfigError(f"there is no agent {id!r}; known are {known}")
+        known = {a.id: a for a in self.agents.list} or {"main": AgentConfig(id="main")}
+        if agent_id(id) not in known:
+            raise ConfigError(f"there is no agent {id!r}; known are {', '.join(known)}")
+        return known[agent_id(id)]
 
     def section(self, kind: Kind, name: str, model: type[M]) -> M:
         """Return a plugin's section as its own model; absent means all defaults.
@@ -276,5 +275,4 @@ class Config(_Section):
 
     def redacted(self) -> dict[str, Any]:
         """Return the effective configuration as plain values without secrets."""
-        plain: dict[str, Any] = self.redactor.scrub_value(self.model_dump(mode="json"))
-        return plain
+        return dict(self.redactor.scrub_value(self.model_dump(mode="json")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -47,16 +46,13 @@ class Redactor:
     """Knows the secrets of this process and removes them from text; thread-safe."""
 
     def __init__(self) -> None:
-        self._secrets: tuple[str, ...] = ()  # longest first: replaced as a whole
-        self._lock = threading.Lock()
+        self._secrets: set[str] = set()
 
     def add(self, value: str) -> None:
         """Remember a secret, also as it looks in URLs and in JSON."""
         url = quote(value, safe="", errors="surrogatepass")
         forms = {value, value.strip(), url, json.dumps(value)[1:-1]}
-        with self._lock:
-            known = {*self._secrets, *(f for f in forms if len(f) >= MIN_LENGTH)}
-            self._secrets = tuple(sorted(known, key=len, reverse=True))
+        self._secrets.update(form for form in forms if len(form) >= MIN_LENGTH)
 
     def learn(self, value: Any, env: Mapping[str, str], secret: bool = False) -> None:
         """Remember the secrets in a config value: by type, by key, by ``*_env``."""
@@ -75,9 +71,14 @@ class Redactor:
 
     def scrub(self, text: str) -> str:
         """Return the text with each secret replaced by a placeholder."""
-        text = _TOKENS.sub(PLACEHOLDER, self._without_known(text))
-        text = _LABELLED.sub(lambda m: f"{m[m.lastindex or 0]}{PLACEHOLDER}", text)
-        return self._without_known(text)
+        before = None
+        while before != text:  # a replacement may join two halves of another
+            before = text
+            for secret in sorted([*self._secrets], key=len, reverse=True):
+                text = text.replace(secret, PLACEHOLDER)
+            text = _TOKENS.sub(PLACEHOLDER, text)
+            text = _LABELLED.sub(lambda m: f"{m[m.lastindex or 0]}{PLACEHOLDER}", text)
+        return text
 
     def scrub_value(self, value: Any, secret: bool = False) -> Any:
         """Return a JSON-like value without secrets, whatever their depth."""
@@ -88,12 +89,3 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.scrub_value(item) for item in value]
         return self.scrub(value) if isinstance(value, str) else value
-
-    def _without_known(self, text: str) -> str:
-        found = True
-        while found:  # a replacement may join two halves; each round is shorter
-            found = False
-            for secret in self._secrets:
-                if secret in text:
-                    text, found = text.replace(secret, PLACEHOLDER), True
-        return text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import reduce
+from operator import eq, getitem
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,29 +36,34 @@ def home_dir(env: Mapping[str, str] | None = None) -> Path:
 class Source:
     """What a config was made from.
 
-    :param marks: File and line, or environment variable, of each value.
+    :param files: Where its content stands, name and YAML node; the first one wins.
+    :param overrides: Environment variables by the path of what they set.
     """
 
     home: Path = field(default_factory=home_dir)
     path: Path = field(default_factory=lambda: home_dir() / "config.yaml")
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    marks: dict[Keys, str] = field(default_factory=dict)
+    files: list[tuple[Keys, str, Any]] = field(default_factory=list)
+    overrides: dict[Keys, str] = field(default_factory=dict)
     redactor: Redactor = field(default_factory=Redactor)
     warnings: list[str] = field(default_factory=list)
 
-    def mark(self, keys: Keys) -> str:
-        """Return where a value stands, or what it belongs to."""
-        marks = (self.marks.get(keys[:n]) for n in range(len(keys), 0, -1))
-        return next(filter(None, marks), self.path.name)
-
     def at(self, keys: Keys, problem: str) -> str:
         """Return one line: where a value stands, its path, what is the matter."""
-        line = ": ".join(filter(None, (self.mark(keys), _dotted(keys), problem)))
-        return self.redactor.scrub(line)
-
-    def warn(self, keys: Keys, problem: str) -> None:
-        """Note what is odd about a value but does not stop the start."""
-        self.warnings.append(self.at(keys, problem))
+        best, place = 0, self.path.name
+        for base, name, node in self.files:
+            for n in range(len(base), len(keys) if keys[: len(base)] == base else 0):
+                if not (step := _step(node, keys[n])):
+                    break
+                mark, node = step[0]
+                if n >= best:
+                    best, place = n + 1, f"{name}:{mark.start_mark.line + 1}"
+        for path, name in self.overrides.items():
+            same = [*map(eq, path, keys), False].index(False)
+            if same > best or same == len(path):
+                best, place = same, name
+        dotted = ".".join(map(str, keys))
+        return self.redactor.scrub(f"{place}: {dotted}: {problem}")
 
     def validate(self, model: type[M], raw: Any, keys: Keys = ()) -> M:
         """Return a section, which is changed, as its model.
@@ -67,83 +74,77 @@ class Source:
         :raises ConfigError: With one line for each problem.
         """
         problems: list[str] = []
-        for inner, mapping, where in _models_in(model, raw, keys):
-            known = inner.model_fields
-            for key in list(mapping):
-                name = key.removesuffix("_env")
-                if key in known:
-                    if mapping[key] is None and not keys:
-                        del mapping[key]
-                elif name != key and name in known:
-                    problems += self._fill(mapping, name, where)
-                elif inner.model_config.get("extra") != "allow":
-                    del mapping[key]
-                    found = problems if keys else self.warnings
-                    found.append(self._unknown((*where, key), sorted(known)))
-        try:
-            valid = model.model_validate(raw)
-        except ValidationError as exc:
-            for error in exc.errors(include_url=False, include_context=False):
-                path = (*keys, *error["loc"])
-                problems.append(self.at(path, _wording(path[-1], error)))
+        mended = True
+        while mended:  # each round takes a key away
+            try:
+                valid = model.model_validate(raw)
+                break
+            except ValidationError as exc:
+                errors = exc.errors(include_url=False, include_context=False)
+            mended = sum(self._mend(model, raw, keys, e, problems) for e in errors) > 0
+        else:
+            problems += [self.at((*keys, *e["loc"]), _wording(e)) for e in errors]
         if problems:
             raise ConfigError("\n".join(dict.fromkeys(problems)))
         self.redactor.learn(valid, self.env)
         return valid
 
-    def _unknown(self, keys: Keys, known: list[str]) -> str:
-        near = difflib.get_close_matches(str(keys[-1]), known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        return f"{self.mark(keys)}: unknown key {_dotted(keys)!r}; {hint}"
-
-    def _fill(self, mapping: dict[str, Any], name: str, where: Keys) -> Iterator[str]:
-        """Read ``<name>_env``; a value that is given directly comes first."""
-        variable = str(mapping.pop(f"{name}_env"))
-        if mapping.get(name) in (None, ""):
-            mapping[name] = value = self.env.get(variable, "")
-            self.redactor.add(value)
-            if not value:
-                problem = f"{variable!r} is not set; export it, or set {name!r}"
-                yield self.at((*where, f"{name}_env"), f"the variable {problem}")
-
-
-def _models_in(
-    annotation: Any, value: Any, keys: Keys
-) -> Iterator[tuple[type[BaseModel], dict[str, Any], Keys]]:
-    """Yield each model of a type together with the mapping that is to become it."""
-    items, arguments = [(keys, value)], get_args(annotation)
-    if _is_model(annotation):
-        if not isinstance(value, dict):
-            return
-        yield annotation, value, keys
-        for name, info in annotation.model_fields.items():
-            yield from _models_in(info.annotation, value.get(name), (*keys, name))
-    elif sum(map(_is_model, arguments)) > 1:
-        return  # which one of them it is to become, only pydantic can tell
-    elif isinstance(value, dict) and get_origin(annotation) is dict:
-        items = [((*keys, key), item) for key, item in value.items()]
-    elif isinstance(value, list):
-        items = [((*keys, index), item) for index, item in enumerate(value)]
-    for argument in arguments:
-        for path, item in items:
-            yield from _models_in(argument, item, path)
+    def _mend(
+        self, model: Any, raw: Any, keys: Keys, error: ErrorDetails, found: list[str]
+    ) -> bool:
+        """Take away the key that pydantic refuses if that is ours to judge."""
+        loc, unknown = error["loc"], error["type"] == "extra_forbidden"
+        if not loc or not (unknown or (error["input"] is None and not keys)):
+            return False
+        try:
+            parent = reduce(getitem, loc[:-1], raw)
+            value = dict.pop(parent, loc[-1])
+        except (LookupError, TypeError):  # in a choice of models, or in a list
+            return False
+        path, key = (*keys, *loc), str(loc[-1])
+        known, name = _names(model, loc) if unknown else [], key.removesuffix("_env")
+        if name != key and name in known:
+            if parent.get(name) in (None, ""):  # what is given directly comes first
+                parent[name] = self.env.get(str(value), "")
+                if not parent[name]:
+                    remedy = f"is not set; export it, or set {name!r}"
+                    found.append(self.at(path, f"the variable {value!r} {remedy}"))
+        elif unknown:
+            near = [f"did you mean {n!r}?" for n in get_close_matches(key, known)]
+            hint = [*near, f"known: {', '.join(known)}"][0]
+            problem = self.at(path, f"unknown key; {hint}")
+            (found if keys else self.warnings).append(problem)
+        return True
 
 
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _step(node: Any, key: str | int) -> list[tuple[Any, Any]]:
+    """Return the YAML node that says where a value starts, and the value."""
+    if node.id == "mapping":
+        return [(name, item) for name, item in node.value if name.value == key]
+    items = enumerate(node.value if node.id == "sequence" else ())
+    return [(item, item) for index, item in items if index == key]
 
 
-def _dotted(keys: Keys) -> str:
-    return ".".join(map(str, keys))
+def _names(model: type[BaseModel], loc: Keys) -> list[str]:
+    """Return the keys that a model, or one within it, knows beside a path's last."""
+    models = [model]
+    for key in loc[:-1]:  # an index, or a name in a mapping, leads to the same model
+        found = [m.model_fields[str(key)] for m in models if key in m.model_fields]
+        models = [m for info in found for m in _models(info.annotation)] or models
+    return sorted({name for model in models for name in model.model_fields})
 
 
-def _wording(key: object, error: ErrorDetails) -> str:
+def _models(kind: Any) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for argument in get_args(kind) for model in _models(argument)]
+
+
+def _wording(error: ErrorDetails) -> str:
     """Return what is wrong without the value: it may be a secret."""
-    kind = error["type"]
-    if kind == "missing":
+    if error["type"] == "missing":
+        key = error["loc"][-1]
         other = f", or name a variable in '{key}_env'" if looks_secret(key) else ""
         return f"is required; set it{other}"
-    if kind == "string_type" and type(error["input"]) in (int, float):
-        return "must be a text; write it in quotes"
     text = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return _WORDING.get(kind, text[:1].lower() + text[1:])
+    return _WORDING.get(error["type"], text[:1].lower() + text[1:])

@@ -12,16 +12,18 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rustyclaw.errors import Busy
-from rustyclaw.messages import Inbound, Outbound, Sender, Target
+from rustyclaw.messages import Inbound, Media, Outbound, Sender, Target
 from rustyclaw.sessions.entries import decode_block, encode_block
 
 if TYPE_CHECKING:
     from rustyclaw.sessions.database import Database
+
+T = TypeVar("T")
 
 #: Known message ids are kept at least this long, so that redeliveries are dropped.
 _DEDUPE_SECONDS = 7 * 86_400
@@ -41,6 +43,7 @@ CREATE INDEX IF NOT EXISTS outbox_open ON outbox (channel, seq)
     WHERE state IN ('pending', 'sending');
 """
 
+
 OutboxState = Literal["pending", "sending", "sent", "failed", "vetoed", "unknown"]
 
 
@@ -48,7 +51,9 @@ OutboxState = Literal["pending", "sending", "sent", "failed", "vetoed", "unknown
 class Reply:
     """A message on its way out.
 
+    :param message: As the guards left it, from the first attempt on.
     :param parts: How many pieces of a long message the platform already has.
+    :param attempts: How often the next piece was tried.
     """
 
     session: str
@@ -59,8 +64,9 @@ class Reply:
     attempts: int = 0
 
     @classmethod
-    def to(cls, message: Inbound, session: str, text: str, reply_id: str) -> Reply:
+    def to(cls, message: Inbound, session: str, text: str, reply_id: str = "") -> Reply:
         """Return the reply to an inbound message."""
+        reply_id = reply_id or f"{message.source}:reply"
         outbound = Outbound(id=reply_id, text=text, reply_to=message.message_id)
         return cls(session=session, target=message.target, message=outbound)
 
@@ -83,23 +89,28 @@ class Journal:
         :raises StorageError: The disk refused it.
         :raises Busy: Too many messages wait for their turn.
         """
-        text = json.dumps(_encode_inbound(message))
         state = "accepted" if reply is None else "done"
+        row = (message.source, session, _encode(message), state, time.time())
 
         def insert(db: sqlite3.Connection) -> bool:
             query = "SELECT count(*) FROM inbox WHERE state = 'accepted'"
             if db.execute(query).fetchone()[0] >= _INBOX_LIMIT:
                 raise Busy(f"{_INBOX_LIMIT} messages wait already; try again later")
-            done = db.execute(
+            query = (
                 "INSERT OR IGNORE INTO inbox (source, session, message, state, "
-                "received) VALUES (?, ?, ?, ?, ?)",
-                (message.source, session, text, state, time.time()),
+                "received) VALUES (?, ?, ?, ?, ?)"
             )
-            if reply is not None and done.rowcount:
-                _insert_reply(db, reply)
-            return done.rowcount == 1
+            is_new = db.execute(query, row).rowcount == 1
+            if is_new:
+                _put(db, reply)
+            return is_new
 
         return await self._database.run(insert)
+
+    async def knows(self, source: str) -> bool:
+        """Return whether a message was accepted before."""
+        query = "SELECT 1 FROM inbox WHERE source = ?"
+        return bool(await self._rows(query, source))
 
     async def open_sessions(self) -> list[str]:
         """Return the sessions with accepted messages, oldest first."""
@@ -107,8 +118,7 @@ class Journal:
             "SELECT session FROM inbox WHERE state = 'accepted' "
             "GROUP BY session ORDER BY min(id)"
         )
-        rows = await self._database.read(lambda db: db.execute(query).fetchall())
-        return [row[0] for row in rows]
+        return [row[0] for row in await self._rows(query)]
 
     async def waiting(self, session: str, limit: int) -> list[Inbound]:
         """Return the accepted messages of a session, in the order they came."""
@@ -116,21 +126,16 @@ class Journal:
             "SELECT message FROM inbox WHERE session = ? AND state = 'accepted' "
             "ORDER BY id LIMIT ?"
         )
-        rows = await self._database.read(
-            lambda db: db.execute(query, (session, limit)).fetchall()
-        )
-        return [_decode_inbound(json.loads(row[0])) for row in rows]
+        rows = await self._rows(query, session, limit)
+        return [_decode(Inbound, row[0]) for row in rows]
 
     async def finish(self, sources: Sequence[str], reply: Reply | None) -> None:
         """Close messages and put their one reply into the outbox, as one step."""
 
         def write(db: sqlite3.Connection) -> None:
-            db.executemany(
-                "UPDATE inbox SET state = 'done' WHERE source = ?",
-                [(source,) for source in sources],
-            )
-            if reply is not None:
-                _insert_reply(db, reply)
+            query = "UPDATE inbox SET state = 'done' WHERE source = ?"
+            db.executemany(query, [(source,) for source in sources])
+            _put(db, reply)
 
         await self._database.run(write)
 
@@ -139,13 +144,10 @@ class Journal:
         oldest = (time.time() - _DEDUPE_SECONDS,)
 
         def delete(db: sqlite3.Connection) -> None:
-            db.execute(
-                "DELETE FROM inbox WHERE state = 'done' AND received < ?", oldest
-            )
-            db.execute(
-                "DELETE FROM outbox WHERE state IN ('sent', 'vetoed') AND created < ?",
-                oldest,
-            )
+            inbox = "DELETE FROM inbox WHERE state = 'done' AND received < ?"
+            outbox = "DELETE FROM outbox WHERE created < ? AND state NOT IN "
+            db.execute(inbox, oldest)
+            db.execute(f"{outbox} ('pending', 'sending')", oldest)
 
         await self._database.run(delete)
 
@@ -158,88 +160,78 @@ class Journal:
             "WHERE channel = ? AND state IN ('pending', 'sending') "
             "ORDER BY seq LIMIT 1"
         )
-        row = await self._database.read(
-            lambda db: db.execute(query, (channel,)).fetchone()
-        )
-        if row is None:
-            return None
-        return Reply(
-            session=row[0],
-            target=Target(**json.loads(row[1])),
-            message=_decode_outbound(json.loads(row[2])),
-            state=row[3],
-            parts=row[4],
-            attempts=row[5],
-        )
+        for session, target, message, state, parts, attempts in await self._rows(
+            query, channel
+        ):
+            return Reply(
+                session=session,
+                target=_decode(Target, target),
+                message=_decode(Outbound, message),
+                state=state,
+                parts=parts,
+                attempts=attempts,
+            )
+        return None
 
-    async def mark(
-        self,
-        reply: Reply,
-        state: OutboxState,
-        *,
-        error: str | None = None,
-        parts: int | None = None,
-    ) -> Reply:
-        """Record how far a reply has come; each ``sending`` counts as an attempt."""
-        changed = replace(
-            reply,
-            state=state,
-            parts=reply.parts if parts is None else parts,
-            attempts=reply.attempts + (state == "sending" and parts is None),
-        )
-        row = (state, changed.parts, changed.attempts, error, reply.message.id)
+    async def save(self, reply: Reply, error: str | None = None) -> None:
+        """Record how far a reply has come."""
+        facts = (reply.state, reply.parts, reply.attempts, error)
+        row = (_encode(reply.message), *facts, reply.message.id)
         query = (
-            "UPDATE outbox SET state = ?, parts = ?, attempts = ?, error = ? "
-            "WHERE id = ?"
+            "UPDATE outbox SET message = ?, state = ?, parts = ?, attempts = ?, "
+            "error = ? WHERE id = ?"
         )
         await self._database.run(lambda db: db.execute(query, row))
-        return changed
 
     async def troubles(self) -> list[tuple[str, str, str]]:
         """Return (channel, state, error) of replies that were not delivered."""
-        query = (
+        return await self._rows(
             "SELECT channel, state, coalesce(error, '') FROM outbox "
             "WHERE state IN ('failed', 'unknown') ORDER BY seq DESC LIMIT 100"
         )
-        return await self._database.read(lambda db: db.execute(query).fetchall())
+
+    async def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return await self._database.read(
+            lambda db: db.execute(query, values).fetchall()
+        )
 
 
-def _insert_reply(db: sqlite3.Connection, reply: Reply) -> None:
-    db.execute(
-        "INSERT OR IGNORE INTO outbox (id, session, channel, target, message, state, "
-        "created) VALUES (?, ?, ?, ?, ?, 'pending', ?)",
-        (
-            reply.message.id,
-            reply.session,
-            reply.target.channel,
-            json.dumps(asdict(reply.target)),
-            json.dumps(_encode_outbound(reply.message)),
-            time.time(),
-        ),
-    )
+def _put(db: sqlite3.Connection, reply: Reply | None) -> None:
+    """Put a reply into the outbox, unless it stands there already."""
+    if reply is not None:
+        out, target = reply.message, reply.target
+        row = (out.id, reply.session, target.channel, _encode(target), _encode(out))
+        query = (
+            "INSERT OR IGNORE INTO outbox (id, session, channel, target, message, "
+            "state, created) VALUES (?, ?, ?, ?, ?, 'pending', ?)"
+        )
+        db.execute(query, (*row, time.time()))
 
 
-def _encode_inbound(message: Inbound) -> dict[str, Any]:
-    fields = {name: getattr(message, name) for name in message.__slots__}
-    fields["media"] = [encode_block(block) for block in message.media]
-    fields["sender"] = asdict(message.sender)
-    fields["target"] = asdict(message.target)
-    fields["facts"] = dict(message.facts)
-    return fields
+# --- Messages as JSON -------------------------------------------------------------
 
 
-def _decode_inbound(fields: dict[str, Any]) -> Inbound:
-    fields["media"] = tuple(map(decode_block, fields["media"]))
-    fields["sender"] = Sender(**fields["sender"])
-    fields["target"] = Target(**fields["target"])
-    return Inbound(**fields)
+def _encode(value: Inbound | Outbound | Target) -> str:
+    return json.dumps(value, default=_plain)
 
 
-def _encode_outbound(message: Outbound) -> dict[str, Any]:
-    fields = {name: getattr(message, name) for name in message.__slots__}
-    return fields | {"media": [encode_block(block) for block in message.media]}
+def _plain(value: Any) -> Any:
+    if isinstance(value, Media):
+        return encode_block(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
-def _decode_outbound(fields: dict[str, Any]) -> Outbound:
-    fields["media"] = tuple(map(decode_block, fields["media"]))
-    return Outbound(**fields)
+def _decode(cls: type[T], text: str) -> T:
+    fields = json.loads(text)
+    for name in _PARTS.keys() & fields.keys():
+        fields[name] = _PARTS[name](fields[name])
+    return cls(**fields)
+
+
+_PARTS: dict[str, Any] = {
+    "media": lambda raw: tuple(map(decode_block, raw)),
+    "sender": lambda raw: Sender(**raw),
+    "target": lambda raw: Target(**raw),
+}

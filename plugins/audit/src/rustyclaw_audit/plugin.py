@@ -306,8 +306,6 @@ class AuditPlugin:
                 self._told = True
                 return False
             self._told, self.dropped = False, 0
-            for _ in range(
-                len(records) if records[-1].get("time") else len(records) - 1
-            ):
+            for _ in range(count):
                 self._buffer.popleft()
             return True

@@ -49,8 +49,8 @@ _GIT_SHORT_REFUSED = {
     "grep": "O",
     "commit": "eFCctpi",
     "add": "ipe",
-    "diff": "",
-    "log": "",
+    "diff": "O",
+    "log": "O",
 }
 _PYTHON_PLAIN = re.compile(r"-[VbBdEIOsSuvq]+|--version|--help|-h")
 _SPECIAL_FOLDERS = re.compile(r"/(?:dev|proc|sys)(?:/|$)")
@@ -150,6 +150,8 @@ def _git_is_ordinary(arguments: list[str]) -> bool:
         return arguments == ["--version"]
     verb, rest = arguments[0], arguments[1:]
     if any(map(_GIT_REFUSED.fullmatch, rest)):
+        return False
+    if verb == "stash" and not rest:
         return False
     if verb in _GIT_ARGUMENTS:
         return all(map(_GIT_ARGUMENTS[verb].fullmatch, rest))

@@ -21,8 +21,14 @@ class Judge(Protocol):
     def cwds(self) -> tuple[str, ...]:
         """The folders in which the call may run; an empty one is unknown."""
 
+    def targets(self, path: str) -> Iterator[Target]:
+        """Return what a path means in each of those folders."""
+
     def judge_shell(self, script: Flow, stdin: Flow | None) -> list[Finding]:
         """Judge a text that a shell will run."""
+
+    def defer(self, script: Flow) -> None:
+        """Judge a script again at the end, when all variables are known."""
 
     def judge_program(
         self, arguments: Sequence[str], stdin: Flow | None, tags: frozenset[str]
@@ -31,6 +37,9 @@ class Judge(Protocol):
 
     def judge_file(self, path: str, language: str) -> list[Finding]:
         """Judge a file that will run, by what this command wrote into it."""
+
+    def content(self, path: str) -> Flow | None:
+        """Return what this command wrote to a path earlier on."""
 
     def assign(self, name: str, value: Flow) -> None:
         """Remember what a variable may hold."""
@@ -69,8 +78,7 @@ class Call:
 
     def targets(self, text: str) -> Iterator[Target]:
         """Return what a path means in each folder where the call may run."""
-        for cwd in self.judge.cwds:
-            yield self.judge.places.locate(text, cwd)
+        return self.judge.targets(text)
 
     def shell(self, script: str, *, stdin: Flow | None = None) -> list[Finding]:
         """Judge an argument that a shell will run."""

@@ -18,21 +18,24 @@ from rustyclaw_exec.syntax import (
     Word,
 )
 from rustyclaw_exec.values import (
+    LOOSE,
     MARK,
     MAX_ALTERNATIVES,
-    OUTPUT,
     PARENT,
     SPLIT,
     UNKNOWN,
     Flow,
     activated,
     braces_expanded,
+    loose,
 )
 
-_SECRET_VARIABLE = re.compile(
+#: Names of variables that hold credentials.
+SECRET_NAME = re.compile(
     r"(?:^|_)(?:API_?KEY|ACCESS_KEY|SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_KEY"
     r"|CREDENTIALS?)(?:_|$)"
 )
+_POSITIONAL = frozenset("0123456789@*#?$!-")
 _BLANKS = re.compile(r"[ \t\n]+")
 _TILDE_VALUE = re.compile(r"^[A-Za-z_]\w*=(?=~)")
 #: Operators whose result is the variable or the operand.
@@ -75,6 +78,11 @@ class Expander:
             tags = frozenset[str]().union(*(v.tags for v in values))
             self.variables[name] = [Flow(UNKNOWN, tags)]
 
+    def append(self, name: str, flow: Flow) -> None:
+        """Add to the end of whatever a variable may hold."""
+        for held in list(self.variables.get(name, [Flow(UNKNOWN)])):
+            self.assign(name, held + flow)
+
     def fields(self, word: Word) -> Expanded:
         """Expand a word of a command."""
         texts, tags = self._texts(word.parts, value=False)
@@ -89,17 +97,35 @@ class Expander:
             alternatives[tuple(fields)] = None
         return Expanded(list(alternatives), tags)
 
+    def commands(
+        self, words: Iterable[Word]
+    ) -> tuple[list[tuple[str, ...]], frozenset[str]]:
+        """Return the argument lists that some words may become, and their tags."""
+        columns = []
+        tags: frozenset[str] = frozenset()
+        total = 1
+        for word in words:
+            expanded = self.fields(word)
+            columns.append(expanded.alternatives)
+            tags |= expanded.tags
+            total *= len(expanded.alternatives)
+        if total > MAX_ALTERNATIVES:
+            columns = [c if len(c) == 1 else [(UNKNOWN + LOOSE,)] for c in columns]
+        rows = product(*columns)
+        return [tuple(t for fields in row for t in fields) for row in rows], tags
+
     def values(self, word: Word) -> list[Flow]:
         """Expand the value of an assignment, or a here-document."""
         texts, tags = self._texts(word.parts, value=True)
         return [Flow(text, tags) for text in dict.fromkeys(texts)]
 
     def text(self, word: Word) -> Flow:
-        """Expand to one text, which is unknown if there are alternatives."""
+        """Expand to one text, in which what differs is unknown."""
         values = self.values(word)
-        if len(values) == 1:
-            return values[0]
-        return Flow(UNKNOWN, frozenset[str]().union(*(v.tags for v in values)))
+        vague = [value for value in values if MARK.search(value.text)]
+        if len(values) == 1 or vague:
+            return (vague or values)[0]
+        return Flow(UNKNOWN, values[0].tags)
 
     # --- Parts ----------------------------------------------------------------
 
@@ -152,9 +178,9 @@ class Expander:
         if whole:
             return flow
         if self.own_ifs:
-            return Flow(UNKNOWN, flow.tags)
+            return Flow(UNKNOWN + LOOSE, flow.tags)
         text = _BLANKS.sub(SPLIT, activated(flow.text, braces=False))
-        return Flow(text, flow.tags)
+        return Flow(loose(text), flow.tags)
 
     def _variable(self, part: Variable) -> Iterable[Flow]:
         operand = self.values(part.operand) if part.operand is not None else []
@@ -163,7 +189,7 @@ class Expander:
             if part.operator != "#length":
                 self._check_secret(part.name)
             held = [Flow(PARENT if part.name == "PPID" else UNKNOWN)]
-            if part.name[0].isalpha() and part.operator not in (":?", "?"):
+            if part.name[0] not in _POSITIONAL and part.operator not in (":?", "?"):
                 held.append(Flow())
         tags = frozenset[str]().union(*(v.tags for v in held))
         if not part.operator:
@@ -178,15 +204,10 @@ class Expander:
         return [Flow(UNKNOWN, tags)]
 
     def _check_secret(self, name: str) -> None:
-        if _SECRET_VARIABLE.search(name):
+        if SECRET_NAME.search(name):
             self.on_secret(name)
 
 
 def is_known(text: str) -> bool:
     """Return whether a text holds no mark at all."""
     return not MARK.search(text)
-
-
-def printed(flow: Flow) -> Flow:
-    """Return a flow as another command sees it: unknown text is output."""
-    return Flow(flow.text.replace(UNKNOWN, OUTPUT), flow.tags)

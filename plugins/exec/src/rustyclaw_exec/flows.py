@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rustyclaw_exec.call import Call
 from rustyclaw_exec.options import Syntax, options_of
 from rustyclaw_exec.rules.destroy import find_roots
 from rustyclaw_exec.rules.interpreters import SHELLS
 from rustyclaw_exec.rules.network import FETCHERS, SOCKETS
-from rustyclaw_exec.rules.secrets import is_secret
-from rustyclaw_exec.values import BELOW, OUTPUT, UNKNOWN, Flow, names
-
-#: Returns what this command wrote to a path earlier on.
-Files = Callable[[str], Flow | None]
+from rustyclaw_exec.rules.secrets import is_secret, reads_tree
+from rustyclaw_exec.values import BELOW, OUTPUT, STAR, UNKNOWN, Flow, names
 
 _REMOTE = FETCHERS | SOCKETS | names("ssh openssl scp gh aws gsutil rclone")
 _WORDY = names("echo printf : true false test [ [[ export set")
@@ -22,34 +19,37 @@ _WATCHERS = names("pgrep pidof ps grep egrep rg lsof fuser ss netstat cat awk")
 _GATEWAY = re.compile(r"rustyclaw|18789")
 #: Programs that print set-up for the shell that called them; `eval` may run it.
 _SETUP = re.compile(
-    r"ssh-agent(?: -[sck])?|direnv hook \w+|(?:py|rb|nod|j|go)env (?:virtualenv-)?init.*"
-    r"|(?:/\S+/)?brew shellenv|starship init \w+|zoxide init \w+|opam env|fnm env.*"
-    r"|(?:conda|mamba) shell\.\w+ \w+|mise (?:activate|env).*|minikube .*docker-env"
-    r"|docker-machine env \S+|dircolors(?: -b)?(?: \S+)?|lesspipe|keychain .*--eval.*"
-    r"|luarocks path.*|gpgconf --list-dirs|register-python-argcomplete \w+|thefuck --alias"
+    r"ssh-agent(?: -[sck])?|direnv hook \w+|(?:py|rb|nod|j|go)env init.*"
+    r"|pyenv virtualenv-init.*|(?:/\S+/)?brew shellenv|starship init \w+"
+    r"|zoxide init \w+|opam env|fnm env.*|(?:conda|mamba) shell\.\w+ \w+"
+    r"|mise (?:activate|env).*|minikube .*docker-env|docker-machine env \S+"
+    r"|dircolors(?: -b)?(?: \S+)?|lesspipe|keychain .*--eval.*|luarocks path.*"
+    r"|register-python-argcomplete \w+|thefuck --alias"
 )
-_LISTS_NAMES = names("ls fd fdfind locate")
+_LISTS_NAMES = names("fd fdfind locate")
 _TEMPORARY_FILE = "/tmp/tmp.XXXXXXXXXX"  # noqa: S108  a name to reason about
 
 
-def printed_by(call: Call, files: Files) -> Flow:
+def printed_by(call: Call) -> Flow:
     """Return what a call prints."""
-    tags = _tags(call, files)
-    text = _text(call, files)
+    tags = _tags(call)
+    text = _text(call)
     if text is None:
         text = OUTPUT
     return Flow(text, tags)
 
 
-def _text(call: Call, files: Files) -> str | None:
+def _text(call: Call) -> str | None:
     if call.name == "echo":
         return _echo(call)
     if call.name == "printf":
         return _printf(call)
     if call.name in ("cat", "tee"):
-        return _cat(call, files)
+        return _cat(call)
     if call.name == "find":
         return "\n".join(f"{root}/{BELOW}" for root in find_roots(call.args))
+    if call.name == "ls":
+        return STAR
     if call.name in _LISTS_NAMES or (call.name == "git" and "ls-files" in call.args):
         return BELOW
     if call.name in ("grep", "rg", "egrep") and re.search(
@@ -61,7 +61,7 @@ def _text(call: Call, files: Files) -> str | None:
         return _TEMPORARY_FILE
     if call.name == "pwd" and len(call.judge.cwds) == 1:
         return call.judge.cwds[0] or None
-    return "" if call.name in ("export", "cd", ":", "true", "trap", "set") else None
+    return "" if call.name in (":", "true", "false") else None
 
 
 def _echo(call: Call) -> str | None:
@@ -93,25 +93,29 @@ def _printf(call: Call) -> str | None:
             return text
 
 
-def _cat(call: Call, files: Files) -> str | None:
+def _cat(call: Call) -> str | None:
     operands = [a for a in call.args if not re.match(r"-.", a)]
     if call.name == "tee" or not operands:
         return call.input.text
-    parts = [call.stdin if path == "-" else files(path) for path in operands]
+    parts = [
+        call.stdin if path == "-" else call.judge.content(path) for path in operands
+    ]
     if any(part is None for part in parts):
         return None
     return "".join(part.text for part in parts if part is not None)
 
 
-def _tags(call: Call, files: Files) -> frozenset[str]:
+def _tags(call: Call) -> frozenset[str]:
     tags = set(call.tags | call.input.tags)
     for argument in call.args:
-        known = files(argument)
+        known = call.judge.content(argument)
         if known is not None:
             tags |= known.tags
     if call.name in _REMOTE:
         tags.add("remote")
     if call.name not in _WORDY and any(is_secret(call, a) for a in call.args):
+        tags.add("secret")
+    if reads_tree(call):
         tags.add("secret")
     if call.name in ("env", "printenv", "set", "export", "declare", "history"):
         arguments = [a for a in call.args if not a.startswith("-")]
@@ -126,7 +130,7 @@ def _tags(call: Call, files: Files) -> frozenset[str]:
     return frozenset(tags - {"setup"})
 
 
-def filled_by(call: Call, files: Files) -> Iterator[tuple[str, Flow]]:
+def filled_by(call: Call) -> Iterator[tuple[str, Flow]]:
     """Yield the files that a call fills, each with its content."""
     remote = Flow(OUTPUT, frozenset({"remote"}))
     if call.name == "tee":
@@ -147,15 +151,10 @@ def filled_by(call: Call, files: Files) -> Iterator[tuple[str, Flow]]:
             yield call.args[-1], remote
     elif call.name in ("cp", "mv", "ln", "install") and len(call.args) > 1:
         operands = options_of(call.args, Syntax("tm")).operands
-        content = files(operands[0]) if operands else None
+        content = call.judge.content(operands[0]) if operands else None
         if content is not None:
             yield operands[-1], content
     elif call.name == "dd":
         for argument in call.args:
             if argument.startswith("of="):
                 yield argument[3:], Flow(UNKNOWN, call.input.tags)
-
-
-def shortened(flow: Flow) -> Flow:
-    """Return a flow whose text is short enough to be worth reading."""
-    return flow if len(flow.text) <= 65536 else Flow(UNKNOWN, flow.tags)

@@ -304,8 +304,9 @@ class Parser(LineScanner):
         value: tuple[Part, ...] = word.parts[1:]
         if rest:
             value = (Literal(rest), *value)
+        appends = found[0].endswith("+=")
         if value or not self.at("("):
-            return Assign(found[1], Word(value))
+            return Assign(found[1], Word(value), appends=appends)
         self.position += 1
         items: list[Word] = []
         self.newlines()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rustyclaw_exec.values import BELOW, GLOB, ONE, OPAQUE, STAR, names
+from rustyclaw_exec.values import BELOW, CLASS, GLOB, ONE, OPAQUE, STAR, names
 
 Place = Literal[
     "inside",  # below the workspace
@@ -33,14 +33,18 @@ Place = Literal[
 _STREAMS = re.compile(
     r"/dev/(?:null|zero|full|u?random|tty|std(?:in|out|err)|ptmx|pts(?:/.*)?|fd(?:/.*)?)"
 )
-_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/private/tmp")  # noqa: S108  only names
+#: Folders that anybody may write to.
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/private/tmp")  # noqa: S108  only names
 _HOMES = ("/home", "/Users")
 _ELSEWHERE = ("/usr/local", "/opt", "/srv", "/mnt", "/media", "/data", "/Volumes")
 _SYSTEM = names(
     "/Applications /Library /System /bin /boot /dev /etc /lib /lib32 /lib64 /libx32 "
     "/nix /private /proc /run /sbin /snap /sys /usr /var"
 )
-_PROCESS_ROOT = re.compile(r"/proc/[^/]+/(?:task/[^/]+/)?root(?=/|$)")
+#: Other names of the root and, for the process itself, of its folder.
+_PROCESS_FOLDER = re.compile(
+    r"/+proc/(?:(?:thread-)?self|[^/]+(?=/+root))/+(root|cwd)(?=/|$)"
+)
 
 _SECRET_IN_HOME = re.compile(
     r"\.(?:ssh|gnupg|aws|azure|kube|password-store|mozilla|thunderbird|electrum|bitcoin"
@@ -57,7 +61,7 @@ _SECRET_SYSTEM = re.compile(
     r"/etc/(?:g?shadow|sudoers|master\.passwd|ssl/private|ssh/ssh_host_\w+_key$|krb5\.keytab"
     r"|kubernetes|wireguard|NetworkManager/system-connections|ipsec\.secrets|security/opasswd)"
     r"|/(?:var/)?run/secrets(?:/|$)|/var/backups/g?shadow"
-    r"|/proc/[^/]+/(?:task/[^/]+/)?(?:environ|mem|maps|fd(?:/|$))"
+    r"|/proc/[^/]+/(?:task/[^/]+/)?(?:environ|mem|maps|cwd|fd)(?:/|$)"
     r"|/proc/(?:kcore|kmem)|/dev/k?mem|/Library/Keychains"
 )
 _SECRET_NAME = re.compile(
@@ -71,7 +75,7 @@ _SECRET_EXAMPLES = names(
     "{home}/.kube/config {home}/.netrc {home}/.git-credentials {home}/.bash_history "
     "{home}/.docker/config.json {home}/.npmrc {home}/.config/gh/hosts.yml /etc/shadow "
     "/etc/gshadow /etc/sudoers /proc/self/environ /proc/1/environ /run/secrets/token "
-    "/etc/ssh/ssh_host_rsa_key {cwd}/.env {state} {state}/config.yaml"
+    "/etc/ssh/ssh_host_rsa_key {state} {state}/config.yaml"
 )
 
 _STARTUP_IN_HOME = re.compile(
@@ -144,6 +148,8 @@ class Places:
         """Return a path as the shell would see it from ``cwd``."""
         if text.startswith("~"):
             text = self.tilde(text)
+        if inside := _PROCESS_FOLDER.match(text):
+            text = (cwd if inside[1] == "cwd" else "") + "/" + text[inside.end() :]
         if not text.startswith("/"):
             if not cwd or not text or OPAQUE.match(text):
                 return Target("" if not text.startswith(BELOW) else f"{cwd}/{text}")
@@ -154,10 +160,7 @@ class Places:
                 parts = parts[:-1]
             elif part not in ("", "."):
                 parts.append(part)
-        path = "/" + "/".join(parts)
-        if rooted := _PROCESS_ROOT.match(path):
-            path = path[rooted.end() :] or "/"
-        return Target(path)
+        return Target("/" + "/".join(parts))
 
     def tilde(self, text: str) -> str:
         """Replace a leading ``~`` or ``~name``."""
@@ -182,18 +185,18 @@ class Places:
             return "root"
         if _within(path, self.workspace):
             return "workspace" if path == self.workspace else "inside"
+        if path in (self.home, *_HOMES, "/root") or _parent(path) in _HOMES:
+            return "home"
         if _within(self.workspace, path):
             return "above"
         if _within(path, self.state):
             return "state"
-        if path in (self.home, *_HOMES, "/root") or _parent(path) in _HOMES:
-            return "home"
         if any(_within(path, home) for home in (self.home, "/root", *_HOMES)):
             return "user"
         return self._outer(path)
 
     def _outer(self, path: str) -> Place:
-        if any(_within(path, t) and path != t for t in _TEMPORARY):
+        if any(_within(path, t) and path != t for t in TEMPORARY):
             return "temp"
         if _within(path, "/dev") and path != "/dev":
             return "device"
@@ -203,23 +206,26 @@ class Places:
             return "system"
         return "elsewhere"
 
-    def secret(self, target: Target, cwd: str) -> bool:
+    def secret(self, target: Target) -> bool:
         """Return whether a path is, or may expand to, a credential."""
         if not target.path or target.path in (self.workspace, "/"):
             return False
         path = target.path
         if _SECRET_NAME.fullmatch(target.name) or _SECRET_SYSTEM.match(path):
             return True
+        place = self.place(target)
+        if place in ("inside", "workspace"):
+            return False
+        if place == "state":
+            beside = _parent(path) == _parent(self.workspace)
+            return not beside or target.name == "sessions"
         if any(_SECRET_IN_HOME.match(rest) for rest in self._below_homes(path)):
-            return not _within(path, self.workspace)
-        if self.place(target) == "state":
             return True
         if not GLOB.search(path):
             return False
         pattern = re.compile(_pattern(path))
         examples = (
-            e.format(home=self.home, cwd=cwd, state=self.state)
-            for e in _SECRET_EXAMPLES
+            e.format(home=self.home, state=self.state) for e in _SECRET_EXAMPLES
         )
         return any(pattern.fullmatch(example) for example in examples)
 
@@ -260,15 +266,20 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+_PIECE = re.compile(rf"([{STAR}{ONE}])|{CLASS}([!^]?)([^\]]*)\]|(.)", re.DOTALL)
+
+
 def _pattern(path: str) -> str:
     """Turn a marked path into a regular expression for the paths it may become."""
     pattern = []
     previous = "/"
-    for character in path:
-        if character in (STAR, ONE):
-            hidden = "(?!\\.)" if previous == "/" else ""  # patterns skip dot files
-            pattern.append(f"{hidden}[^/]{'*' if character == STAR else ''}")
-        else:
-            pattern.append(re.escape(character))
-        previous = character
+    for found in _PIECE.finditer(path):
+        hidden = "(?!\\.)" if previous == "/" else ""  # patterns skip dot files
+        if found[1]:
+            pattern.append(f"{hidden}[^/]{'*' if found[1] == STAR else ''}")
+        elif found[4]:
+            pattern.append(re.escape(found[4]))
+        else:  # ranges and negations count as any character
+            pattern.append(f"{hidden}[^/]")
+        previous = found[0]
     return "".join(pattern)

@@ -247,6 +247,8 @@ class Scanner(ABC):
         if found := _OPERATOR.match(self.text, self.position):
             operator = operator or found[0]
             self.position = found.end()
+            if operator == "@" and self.peek() not in "QEAaKkUuL}":
+                raise Unparsable("`${name@P}` runs the commands in a value")
             self._operand(parts, "}", quoted=quoted)
         elif self.at("}"):
             self.position += 1

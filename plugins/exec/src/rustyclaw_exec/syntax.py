@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal as OneOf
 
+_ACTIVE = frozenset("*?[{")
+
 # --- Words --------------------------------------------------------------------
 
 
@@ -68,6 +70,17 @@ class Word:
         return None
 
     @property
+    def dynamic(self) -> bool:
+        """Whether an expansion or a pattern decides what the word says."""
+        return self.literal is None or any(
+            isinstance(part, Literal)
+            and not part.quoted
+            and part.text not in ("[", "[[", "{", "}")
+            and not _ACTIVE.isdisjoint(part.text)
+            for part in self.parts
+        )
+
+    @property
     def bare(self) -> str | None:
         """The text, if it is literal and no part of it was quoted."""
         if any(isinstance(part, Literal) and part.quoted for part in self.parts):
@@ -80,11 +93,12 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """``name=value``; ``items`` holds the words of an array."""
+    """``name=value`` or ``name+=value``; ``items`` holds the words of an array."""
 
     name: str
     value: Word
     items: tuple[Word, ...] = ()
+    appends: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -15,8 +15,10 @@ UNKNOWN = "\ue000"
 OUTPUT = "\ue001"
 #: A relative path below what stands before it: what ``find`` hands on.
 BELOW = "\ue002"
-#: An unquoted ``*``, and an unquoted ``?`` or ``[...]``.
-STAR, ONE = "\ue003", "\ue004"
+#: Unquoted ``*``, ``?`` and the ``[`` of ``[...]``.
+STAR, ONE, CLASS = "\ue003", "\ue004", "\ue00a"
+#: After an unknown text that was not quoted: it may be several words.
+LOOSE = "\ue00b"
 #: Where an unquoted expansion is split into several words.
 SPLIT = "\ue005"
 #: Unquoted ``{ , }``.
@@ -25,9 +27,10 @@ OPEN, COMMA, CLOSE = "\ue006", "\ue007", "\ue008"
 PARENT = "\ue009"
 
 #: Text that is decided only when the command runs.
-OPAQUE = re.compile(f"[{UNKNOWN}{OUTPUT}{BELOW}{PARENT}]")
-GLOB = re.compile(f"[{STAR}{ONE}]")
-MARK = re.compile("[\ue000-\ue009]")
+OPAQUE = re.compile(f"[{UNKNOWN}{OUTPUT}{BELOW}{PARENT}{LOOSE}]")
+_VAGUE = re.compile(f"[{UNKNOWN}{OUTPUT}]")
+GLOB = re.compile(f"[{STAR}{ONE}{CLASS}]")
+MARK = re.compile("[\ue000-\ue00b]")
 
 _SHOWN = str.maketrans(
     {
@@ -36,16 +39,20 @@ _SHOWN = str.maketrans(
         BELOW: "…",
         STAR: "*",
         ONE: "?",
+        CLASS: "[",
         SPLIT: " ",
         OPEN: "{",
         COMMA: ",",
         CLOSE: "}",
         PARENT: "$PPID",
+        LOOSE: "",
     }
 )
 _MARKS = {"*": STAR, "?": ONE, "{": OPEN, ",": COMMA, "}": CLOSE}
-_CLASS = re.compile(r"\[[^\]/]+\]")
+_CLASS = re.compile(r"\[(?=[^\]/]+\])")
 
+#: Characters of a flow beyond which its text is forgotten.
+_LONG = 65_536
 #: More alternatives than this make a word unknown.
 MAX_ALTERNATIVES = 12
 
@@ -66,9 +73,9 @@ class Flow:
         return Flow(self.text + other.text, self.tags | other.tags)
 
     @property
-    def known(self) -> bool:
-        """Whether every character of the text is known."""
-        return not MARK.search(self.text)
+    def short(self) -> Flow:
+        """The flow, without its text if that is too long to be worth reading."""
+        return self if len(self.text) <= _LONG else Flow(UNKNOWN, self.tags)
 
 
 NOTHING = Flow()
@@ -84,9 +91,19 @@ def shown(text: str) -> str:
     return text.translate(_SHOWN)
 
 
+def loose(text: str) -> str:
+    """Mark the unknown parts of a text that a shell splits into words."""
+    return _VAGUE.sub(rf"\g<0>{LOOSE}", text)
+
+
+def unmatched(text: str) -> str:
+    """Return a word as it stays if its patterns fit no file, as in a URL."""
+    return text.replace(STAR, "*").replace(ONE, "?").replace(CLASS, "[")
+
+
 def activated(text: str, *, braces: bool) -> str:
     """Mark the characters that a shell expands when they are not quoted."""
-    text = _CLASS.sub(ONE, text)
+    text = _CLASS.sub(CLASS, text)
     return "".join(
         _MARKS[c] if c in "*?" or (braces and c in "{,}") else c for c in text
     )

@@ -6,13 +6,13 @@ variable holds everything that was ever assigned to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+import re
+from collections.abc import Iterable, Sequence
 
 from rustyclaw_exec.call import Call
 from rustyclaw_exec.commands import judge, program_name
-from rustyclaw_exec.expansion import Expander, is_known
-from rustyclaw_exec.flows import filled_by, printed_by, shortened
+from rustyclaw_exec.expansion import is_known
+from rustyclaw_exec.flows import filled_by, printed_by
 from rustyclaw_exec.grammar import parse
 from rustyclaw_exec.paths import Places
 from rustyclaw_exec.rules.catalog import (
@@ -28,16 +28,17 @@ from rustyclaw_exec.rules.catalog import (
 )
 from rustyclaw_exec.rules.code import judge_code
 from rustyclaw_exec.rules.files import written
+from rustyclaw_exec.rules.forkbomb import is_fork_bomb
 from rustyclaw_exec.rules.secrets import check_arguments, is_secret
 from rustyclaw_exec.rules.variables import assigned
 from rustyclaw_exec.scanner import Unparsable
 from rustyclaw_exec.spoofing import is_spoofed
 from rustyclaw_exec.syntax import (
+    Assign,
     Background,
     Chain,
     Compound,
     Function,
-    Literal,
     Node,
     Pipeline,
     Redirect,
@@ -47,8 +48,8 @@ from rustyclaw_exec.syntax import (
 )
 from rustyclaw_exec.values import (
     BELOW,
+    LOOSE,
     MARK,
-    MAX_ALTERNATIVES,
     NOTHING,
     OPAQUE,
     OUTPUT,
@@ -58,56 +59,51 @@ from rustyclaw_exec.values import (
     shown,
 )
 from rustyclaw_exec.verdict import Finding, Rule
+from rustyclaw_exec.world import World, joined
 
 #: Programs that may be judged for one command, and scripts within scripts.
 _MAX_CALLS, _MAX_SCRIPTS = 1500, 8
-_PLACEHOLDER = {ord(mark): "${__}" for mark in (UNKNOWN, OUTPUT, BELOW, PARENT)}
+_STDOUT = re.compile(r"/dev/(?:stdout|stderr|tty|fd/\d+)|/proc/self/fd/\d+")
+_PLACEHOLDER: dict[int, str] = {
+    ord(mark): "${__}" for mark in (UNKNOWN, OUTPUT, BELOW, PARENT)
+}
 
 
 class TooComplex(Exception):
     """The script needs more judging than is worth it."""
 
 
-class Walker:
+class Walker(World):
     """One judgement of one command; implements `Judge` for the rules.
 
     :param cwd: The folder in which the command starts.
     """
 
     def __init__(self, places: Places, cwd: str) -> None:
-        self.places = places
+        super().__init__(places, cwd, self._substitute, self._secret)
         self.findings: list[Finding] = []
-        self.cwds: tuple[str, ...] = (cwd,)
-        self._expander = Expander(
-            tilde=places.tilde, substitute=self._substitute, on_secret=self._secret
-        )
         self._functions: dict[str, Node] = {}
         self._running: set[str] = set()
-        self._files: dict[str, Flow] = {}
+        self._deferred: list[Flow] = []
         self._calls = 0
         self._scripts = 0
-        for name, value in (("HOME", places.home), ("TMPDIR", "/tmp"), ("PWD", cwd)):  # noqa: S108  a name to reason about
-            self.assign(name, Flow(value))
-        for name in ("PATH", "USER", "LANG", "TERM", "TZ", "HOSTNAME", "SHELL", "UID"):
-            self.assign(name, Flow(UNKNOWN))
 
     def walk(self, text: str) -> list[Finding]:
         """Judge a whole command."""
         try:
-            return self.judge_shell(Flow(text), None)
+            found = self.judge_shell(Flow(text), None)
+            for script in self._deferred:
+                found += self.judge_shell(script, None)
+            return found
         except (TooComplex, RecursionError):
             return [*self.findings, Finding(TOO_COMPLEX, text)]
 
     # --- What rules may ask ---------------------------------------------------
 
-    def assign(self, name: str, value: Flow) -> None:
-        """Remember what a variable may hold."""
-        self._expander.assign(name, value)
-
     def judge_shell(self, script: Flow, stdin: Flow | None) -> list[Finding]:
         """Judge a text that a shell will run."""
         text = script.text
-        if text == OUTPUT and "setup" in script.tags:
+        if text.rstrip(LOOSE) == OUTPUT and "setup" in script.tags:
             return []
         found: list[Finding] = []
         if MARK.search(text):
@@ -130,6 +126,11 @@ class Walker:
         self._scripts -= 1
         return found
 
+    def defer(self, script: Flow) -> None:
+        """Judge a script again at the end, when all variables are known."""
+        if len(self._deferred) < _MAX_SCRIPTS:
+            self._deferred.append(script)
+
     def judge_program(
         self, arguments: Sequence[str], stdin: Flow | None, tags: frozenset[str]
     ) -> list[Finding]:
@@ -144,7 +145,7 @@ class Walker:
         """Judge a file that will run, by what this command wrote into it."""
         if OPAQUE.search(path):
             return [Finding(DYNAMIC_SCRIPT, path)]
-        flow = self._file(path)
+        flow = self.content(path)
         if flow is None:
             return []
         if "remote" in flow.tags:
@@ -166,7 +167,7 @@ class Walker:
         outer, self.findings = self.findings, []
         before = self.cwds
         self._script(script, stdin)
-        self.cwds = _joined(before, self.cwds)
+        self.cwds = joined(before, self.cwds)
         found, self.findings = self.findings, outer
         return found
 
@@ -174,8 +175,8 @@ class Walker:
         flow = NOTHING
         for node in script.nodes:
             before = self.cwds
-            flow = shortened(flow + self._node(node, stdin))
-            self.cwds = _joined(self.cwds, before)  # `cd` may have failed
+            flow = (flow + self._node(node, stdin)).short
+            self.cwds = joined(self.cwds, before)  # `cd` may have failed
         return flow
 
     def _node(self, node: Node, stdin: Flow | None) -> Flow:
@@ -204,8 +205,8 @@ class Walker:
         flow = self._node(node.first, stdin)
         for operator, following in node.rest:
             if operator == "||":
-                self.cwds = _joined(self.cwds, before)
-            flow = shortened(flow + self._node(following, stdin))
+                self.cwds = joined(self.cwds, before)
+            flow = (flow + self._node(following, stdin)).short
         return flow
 
     def _compound(self, node: Compound, stdin: Flow | None) -> Flow:
@@ -219,7 +220,7 @@ class Walker:
         for _ in range(2 if node.kind in ("loop", "for") else 1):
             start = self.cwds
             for body in node.bodies:
-                flow = shortened(flow + self._script(body, stdin))
+                flow = (flow + self._script(body, stdin)).short
             if node.kind in ("loop", "for") and self.cwds != start:
                 self.cwds = ("",)  # each round may move on
         if node.kind == "subshell":
@@ -227,7 +228,7 @@ class Walker:
         return self._stored(flow, outputs)
 
     def _function(self, node: Function) -> Flow:
-        if _calls_itself(node.body, node.name) > 1 or _forks_itself(node):
+        if is_fork_bomb(node):
             self.findings.append(Finding(FORK_BOMB, node.name))
         self._functions[node.name] = node.body
         before = self.cwds
@@ -247,50 +248,35 @@ class Walker:
 
     def _simple(self, node: Simple, stdin: Flow | None) -> Flow:
         for assign in node.assigns:
-            self._assign(assign.name, assign.value, assign.items, bool(node.words))
+            self._assign(assign)
+            if assign.name == "IFS" and not _keeps_ifs(node):
+                self.expander.own_ifs = True
         stdin, outputs = self._redirects(node.redirects, stdin)
-        commands, tags = self._commands(node.words)
+        commands, tags = self.expander.commands(node.words)
         flows = []
         for arguments in commands:
             if arguments:
-                if _is_dynamic(node.words[0]):
+                if node.words[0].dynamic:
                     self._found(DYNAMIC_COMMAND, " ".join(arguments))
                 flows.append(self._run(arguments, stdin, tags))
         flow = flows[0] if flows else NOTHING
-        if len(flows) > 1:
+        if not node.words and stdin is not None:
+            flow = Flow(OUTPUT, stdin.tags)  # `$(< file)`
+        elif len(flows) > 1:
             flow = Flow(OUTPUT, frozenset[str]().union(*(f.tags for f in flows)))
         return self._stored(flow, outputs)
 
-    def _assign(
-        self, name: str, value: Word, items: Iterable[Word], before_command: bool
-    ) -> None:
-        if name == "IFS" and not before_command:
-            self._expander.own_ifs = True
-        flows = self._expander.values(value)
-        for item in items:
+    def _assign(self, assign: Assign) -> None:
+        flows = self.expander.values(assign.value)
+        for item in assign.items:
             flows += [Flow(t) for fields in self._fields(item)[0] for t in fields]
         for flow in flows:
-            self.assign(name, flow)
+            if assign.appends:
+                self.expander.append(assign.name, flow)
+            self.assign(assign.name, flow)
             call = self._call(("echo", flow.text), None, flow.tags)
-            self.findings += assigned(call, name, flow.text)
+            self.findings += assigned(call, assign.name, flow.text)
             self.findings += check_arguments(call)
-
-    def _commands(
-        self, words: Iterable[Word]
-    ) -> tuple[list[tuple[str, ...]], frozenset[str]]:
-        """Return the argument lists that some words may become."""
-        columns = []
-        tags: frozenset[str] = frozenset()
-        total = 1
-        for word in words:
-            alternatives, more = self._fields(word)
-            columns.append(alternatives)
-            tags |= more
-            total *= len(alternatives)
-        if total > MAX_ALTERNATIVES:
-            columns = [c if len(c) == 1 else [(UNKNOWN,)] for c in columns]
-        rows = product(*columns)
-        return [tuple(t for fields in row for t in fields) for row in rows], tags
 
     def _run(
         self, arguments: tuple[str, ...], stdin: Flow | None, tags: frozenset[str]
@@ -305,17 +291,19 @@ class Walker:
         if not call.path.isascii():
             self._found(SPOOFED, call.path)
         if call.name in ("cd", "pushd", "popd", "chdir"):
-            self._change_folder(call)
+            self.change_folder(call.args if call.name != "popd" else ("-",))
         self.findings += judge(call)
         if "/" in call.path:
             self.findings += self.judge_file(call.path, "shell")
-        for path, content in filled_by(call, self._file):
-            self._store(path, content)
+        for path, content in filled_by(call):
+            self.store(path, content)
+        if call.name == "ln" and len(call.args) > 1:
+            self.link(*call.args[-2:])
         if call.path in self._functions:
             for place, value in enumerate(call.args[:9], 1):
                 self.assign(str(place), Flow(value, tags))
             return self._call_function(call.path, stdin)
-        return printed_by(call, self._file)
+        return printed_by(call)
 
     def _call(
         self, arguments: tuple[str, ...], stdin: Flow | None, tags: frozenset[str]
@@ -329,17 +317,6 @@ class Walker:
             judge=self,
         )
 
-    def _change_folder(self, call: Call) -> None:
-        operands = [a for a in call.args if not a.startswith("-") or a == "-"]
-        if call.name == "popd" or operands[:1] == ["-"]:
-            self.cwds = ("",)
-            return
-        goal = operands[0] if operands else self.places.home
-        located = [self.places.locate(goal, cwd) for cwd in self.cwds]
-        self.cwds = tuple(t.path if t.exact else "" for t in located)
-        for cwd in self.cwds:
-            self.assign("PWD", Flow(cwd or UNKNOWN))
-
     # --- Redirections and substitutions ---------------------------------------
 
     def _redirects(
@@ -349,10 +326,10 @@ class Walker:
         outputs: list[str] = []
         for redirect in redirects:
             if redirect.document is not None:
-                stdin = self._expander.text(redirect.document.body)
+                stdin = self.expander.text(redirect.document.body)
                 continue
             if redirect.operator == "<<<":
-                stdin = self._expander.text(redirect.target) + Flow("\n")
+                stdin = self.expander.text(redirect.target) + Flow("\n")
                 continue
             for fields in self._fields(redirect.target)[0]:
                 for path in fields:
@@ -368,16 +345,16 @@ class Walker:
         if redirect.operator in ("<", "<>", "<&"):
             self.findings += check_arguments(call)
             tags = frozenset({"secret"}) if is_secret(call, path) else frozenset[str]()
-            stdin = self._file(path) or Flow(OUTPUT, tags)
+            stdin = self.content(path) or Flow(OUTPUT, tags)
         if redirect.operator not in ("<", "<&"):
             self.findings += written(call, path)
-            if redirect.descriptor in ("", "1"):
+            if redirect.descriptor in ("", "1") and not _STDOUT.fullmatch(path):
                 outputs.append(path)
         return stdin
 
     def _stored(self, flow: Flow, outputs: list[str]) -> Flow:
         for path in outputs:
-            self._store(path, flow)
+            self.store(path, flow)
         return NOTHING if outputs else flow
 
     def _substitute(self, script: Script, kind: str) -> Flow:
@@ -388,29 +365,13 @@ class Walker:
         self.cwds = before
         if kind == "$":
             return flow
-        path = f"/dev/fd/{63 + len(self._files)}"
-        self._files[path] = flow
-        return Flow(path, flow.tags)
+        return Flow(self.pipe(flow), flow.tags)
 
     # --- Small things ---------------------------------------------------------
 
     def _fields(self, word: Word) -> tuple[list[tuple[str, ...]], frozenset[str]]:
-        expanded = self._expander.fields(word)
+        expanded = self.expander.fields(word)
         return expanded.alternatives, expanded.tags
-
-    def _file(self, path: str) -> Flow | None:
-        for cwd in self.cwds:
-            flow = self._files.get(self.places.locate(path, cwd).path)
-            if flow is not None:
-                return flow
-        return None
-
-    def _store(self, path: str, flow: Flow) -> None:
-        for cwd in self.cwds:
-            target = self.places.locate(path, cwd)
-            if target.path and self.places.place(target) != "stream":
-                known = self._files.get(target.path, NOTHING)
-                self._files[target.path] = shortened(known + flow)
 
     def _secret(self, name: str) -> None:
         self._found(SECRET_VARIABLE, name)
@@ -419,53 +380,10 @@ class Walker:
         self.findings.append(Finding(rule, detail))
 
 
-def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the folders of both, or an unknown one if they are too many."""
-    folders = tuple(dict.fromkeys((*first, *second)))
-    return folders if len(folders) <= 4 else (*folders[:3], "")
-
-
-def _is_dynamic(word: Word) -> bool:
-    """Return whether what a word says is decided by an expansion."""
-    return not all(isinstance(part, Literal) for part in word.parts) or any(
-        isinstance(part, Literal)
-        and not part.quoted
-        and set(part.text) & set("*?[{")
-        and part.text not in ("[", "[[", "{", "}")
-        for part in word.parts
-    )
-
-
-def _simple_commands(node: Node) -> Iterator[Simple]:
-    if isinstance(node, Simple):
-        yield node
-    elif isinstance(node, Pipeline):
-        for stage in node.stages:
-            yield from _simple_commands(stage)
-    elif isinstance(node, Chain):
-        for part in (node.first, *(n for _, n in node.rest)):
-            yield from _simple_commands(part)
-    elif isinstance(node, Background):
-        yield from _simple_commands(node.node)
-    elif isinstance(node, Compound):
-        for body in node.bodies:
-            for inner in body.nodes:
-                yield from _simple_commands(inner)
-
-
-def _calls_itself(body: Node, name: str) -> int:
-    """Count how often a function's body calls the function."""
-    return sum(
-        bool(c.words) and c.words[0].literal == name for c in _simple_commands(body)
-    )
-
-
-def _forks_itself(function: Function) -> bool:
-    """Return whether a function starts itself in the background."""
-    if not isinstance(function.body, Compound):
-        return False
-    return any(
-        isinstance(node, Background) and _calls_itself(node, function.name)
-        for body in function.body.bodies
-        for node in body.nodes
+def _keeps_ifs(node: Simple) -> bool:
+    """Return whether an ``IFS=`` before a command is gone after it."""
+    return bool(node.words) and node.words[0].literal in (
+        "read",
+        "mapfile",
+        "readarray",
     )

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 from rustyclaw_exec.call import Call
 from rustyclaw_exec.options import Syntax, options_of
-from rustyclaw_exec.rules.catalog import DYNAMIC_OPTION, LOADED, LOGS, REBOUND
+from rustyclaw_exec.rules.catalog import (
+    DYNAMIC_OPTION,
+    DYNAMIC_SCRIPT,
+    LOADED,
+    LOGS,
+    REBOUND,
+)
+from rustyclaw_exec.rules.interpreters import STDIN
 from rustyclaw_exec.rules.variables import assigned
 from rustyclaw_exec.tables import programs
 from rustyclaw_exec.values import UNKNOWN, Flow, names
@@ -21,15 +28,23 @@ def _eval(call: Call) -> Iterator[Finding]:
     yield from call.shell(" ".join(words))
 
 
+def _fc(call: Call) -> Iterator[Finding]:
+    if "-l" not in call.args:
+        yield call.found(DYNAMIC_SCRIPT)
+
+
 def _source(call: Call) -> Iterator[Finding]:
     operands = options_of(call.args, Syntax(stops=True)).operands
-    if operands:
+    if operands and STDIN.fullmatch(operands[0]):
+        yield from call.judge.judge_shell(call.input, None)
+    elif operands:
         yield from call.judge.judge_file(operands[0], "shell")
 
 
 def _trap(call: Call) -> Iterator[Finding]:
     operands = options_of(call.args, Syntax(stops=True)).operands
     if len(operands) > 1 and operands[0] != "-":
+        call.judge.defer(Flow(operands[0], call.tags))
         yield from call.shell(operands[0])
 
 
@@ -112,6 +127,7 @@ def _unset(call: Call) -> Iterator[Finding]:
 PROGRAMS = programs(
     {
         "eval": _eval,
+        "fc": _fc,
         "source .": _source,
         "trap": _trap,
         "alias": _alias,

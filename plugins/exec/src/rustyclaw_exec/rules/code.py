@@ -27,7 +27,7 @@ from rustyclaw_exec.verdict import Finding
 _MAX_STRINGS = 40
 _STRING = re.compile(
     r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`((?:[^`\\]|\\.)*)`"
-    r"|\b(?:qx|qq|q|%x)\s*[({\[<|/]([^)}\]>|/]*)[)}\]>|/]",
+    r"|(?:\b(?:qx|qq|q)|%x)\s*[({\[<|/]([^)}\]>|/]*)[)}\]>|/]",
     re.DOTALL,
 )
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -41,6 +41,10 @@ _MATCH = re.compile(
 _INTERPOLATED = re.compile(r"[@$#]\{(?!\w+\})|\{\$")
 _SENDS = re.compile(
     r"(?i)\b(?:https?|socket|fetch|lwp|net|urlopen|requests|smtp|ftp)\b"
+)
+_STARTS = re.compile(
+    r"\b(?:exec\w*|eval|system|subprocess|Popen|dup2|pty|spawn\w*|popen|fork|compile)\b"
+    r"|/bin/(?:ba|da|z)?sh|child_process|\bFunction\("
 )
 _REMOVES = re.compile(r"\b(?:rmtree|rmSync|rm_rf|rm_r|remove_tree|rmdirSync)\b")
 #: A name is put together from pieces, or called through a variable.
@@ -76,6 +80,8 @@ def judge_code(call: Call, language: str, flow: Flow) -> Iterator[Finding]:
         yield call.found(EXFILTRATION if sends else SECRET_READ)
     if harmless:
         return
+    if _SENDS.search(flow.text) and _STARTS.search(flow.text):
+        yield call.found(REMOTE_CODE)
     for text in texts:
         yield from _texts_as_commands(call, text.strip("| \n"))
         if _REMOVES.search(flow.text) and len(text) < 4096:
@@ -96,7 +102,7 @@ def _is_harmless(language: str, code: str, texts: list[str]) -> bool:
         return False
     if any(text in DANGEROUS_TEXT or text.startswith("node:") for text in texts):
         return False
-    if "`" in code or re.search(r"\b(?:qx|%x)\b", code):
+    if "`" in code or re.search(r"\bqx\b|%x\b", code):
         return False
     if language in ("perl", "ruby", "php") and any(map(_INTERPOLATED.search, texts)):
         return False

@@ -21,7 +21,7 @@ _EDITOR_MOVES = re.compile(r"\d*|/[^|!]*|qa?!?|wq!?|x|set [\w=]+|syntax \w+")
 
 
 def _editor(call: Call) -> Iterator[Finding]:
-    syntax = Syntax("cSsuwWTit", "cmd")
+    syntax = Syntax("cSuwWTit", "cmd")
     options = options_of(call.args, syntax)
     commands = options.values("c", "cmd")
     commands += [o[1:] for o in options.operands if o.startswith("+")]
@@ -32,7 +32,7 @@ def _editor(call: Call) -> Iterator[Finding]:
         elif not _EDITOR_MOVES.fullmatch(text):
             yield call.found(DYNAMIC_CODE)
     reads = call.name in ("ed", "ex") and call.stdin is not None
-    if reads or options.has("S", "s", "u"):
+    if reads or options.has("S", "u"):
         for line in call.input.text.split("\n"):
             if "!" in line:
                 yield from call.shell(line.partition("!")[2])
@@ -107,6 +107,15 @@ def _rsync(call: Call) -> Iterator[Finding]:
             yield from call.option([script])
 
 
+def _cmake(call: Call) -> Iterator[Finding]:
+    if call.args[:1] == ("-E",):
+        inner = call.args[2:] if call.args[1:2] == ("env",) else call.args[1:]
+        yield from call.program(inner)
+    elif "-P" in call.args:
+        path = call.args[call.args.index("-P") + 1 :]
+        yield from call.judge.judge_file("".join(path[:1]), "unknown")
+
+
 def _zip(call: Call) -> Iterator[Finding]:
     for place, argument in enumerate(call.args):
         if argument in ("-TT", "--unzip-command") and place + 1 < len(call.args):
@@ -131,7 +140,7 @@ def _single_dash(*wanted: str) -> Check:
 PROGRAMS = programs(
     {
         "vim vi nvim view ex ed gvim vimdiff rvim": _editor,
-        "less more most man": _pager,
+        "less more most": _pager,
         "tar bsdtar": _tar,
         "sort": _compress_program,
         "rsync": _rsync,
@@ -144,6 +153,9 @@ PROGRAMS = programs(
         "start-stop-daemon": _runs("xa", "exec", "startas"),
         "openvpn": _runs("", "up", "down", "route-up", "tls-verify", "ipchange"),
         "hg": _single_dash("config"),
+        "svn": _runs("", "editor-cmd", "diff-cmd", "diff3-cmd", "config-option"),
+        "rpm": _runs("E", "eval", "pipe", "define"),
+        "cmake": _cmake,
         "gcc g++ cc clang": _single_dash("wrapper", "fplugin", "specs"),
         "ansible": _runs("a", "args", valued="mi"),
     }

@@ -9,6 +9,7 @@ from rustyclaw_exec.call import Call
 from rustyclaw_exec.options import Syntax, options_of
 from rustyclaw_exec.rules.catalog import (
     DESTROY_EVERYTHING,
+    DESTROY_UNKNOWN,
     DISK_READ,
     DISK_WRITE,
     PERMISSIONS,
@@ -18,7 +19,7 @@ from rustyclaw_exec.rules.catalog import (
 )
 from rustyclaw_exec.rules.files import deleted, written
 from rustyclaw_exec.tables import programs
-from rustyclaw_exec.values import BELOW, names
+from rustyclaw_exec.values import BELOW, LOOSE, names
 from rustyclaw_exec.verdict import Finding
 
 _PROGRAM_FOLDER = re.compile(r"(?:/usr(?:/local)?)?/s?bin/[^/]+")
@@ -30,6 +31,8 @@ def _remove(call: Call) -> Iterator[Finding]:
     options = options_of(call.args, Syntax())
     recursive = options.has("r", "R") or bool(options.starting("recursive", 3))
     for path in options.operands:
+        if LOOSE in path:  # it may hold options, or be any number of paths
+            yield call.found(DESTROY_UNKNOWN)
         yield from deleted(call, path, recursive=recursive)
 
 
@@ -64,7 +67,9 @@ def _copy(call: Call) -> Iterator[Finding]:
             yield from written(call, f"{goal}/{source.rpartition('/')[2]}")
     for source in sources:
         if call.name == "mv":
-            yield from deleted(call, source, recursive=True)
+            for finding in deleted(call, source, recursive=True):
+                if finding.rule not in (DESTROY_EVERYTHING, DESTROY_UNKNOWN):
+                    yield finding
         if _PROGRAM_FOLDER.fullmatch(source):
             yield call.found(REBOUND)
         if any(call.judge.places.place(t) == "device" for t in call.targets(source)):
@@ -108,6 +113,13 @@ def _permissions(call: Call) -> Iterator[Finding]:
                 recursive and everybody and call.name == "chmod"
             ):
                 yield call.found(WORLD_WRITABLE)
+
+
+def _in_place(call: Call) -> Iterator[Finding]:
+    if any(re.match(r"-\w*i", argument) for argument in call.args):
+        for argument in call.args:
+            if not argument.startswith("-") and "\n" not in argument:
+                yield from written(call, argument)
 
 
 def _rsync_local(call: Call) -> Iterator[Finding]:
@@ -199,7 +211,8 @@ PROGRAMS = programs(
         "shred wipe": _shred,
         "cp mv ln install link": _copy,
         "chmod chown chgrp setfacl": _permissions,
-        "tee sponge mkdir touch mkfifo mknod": _write_operands,
+        "tee sponge mkdir touch mkfifo mknod patch": _write_operands,
+        "perl ruby": _in_place,
         "tar bsdtar unzip 7z": _extract,
         "sort curl wget gcc cc g++ clang ld": _outputs,
         "truncate": _truncate,

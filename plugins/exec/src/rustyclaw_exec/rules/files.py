@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from rustyclaw_exec.call import Call
-from rustyclaw_exec.paths import Places, Target
+from rustyclaw_exec.paths import TEMPORARY, Places, Target
 from rustyclaw_exec.rules.catalog import (
     DESTROY_EVERYTHING,
     DESTROY_OUTSIDE,
@@ -16,16 +16,17 @@ from rustyclaw_exec.rules.catalog import (
     DESTROY_WORKSPACE,
     DISK_WRITE,
     GIT_HOOK,
+    LOGS,
     REMOTE_SHELL,
     STARTUP_FILE,
     STATE_WRITE,
     WRITE_OUTSIDE,
 )
-from rustyclaw_exec.values import OUTPUT, UNKNOWN
+from rustyclaw_exec.values import BELOW, OUTPUT, UNKNOWN
 from rustyclaw_exec.verdict import Finding, Rule
 
 _CACHE = re.compile(r"/(?:\.cache|\.npm/_cacache|Library/Caches)(?:/|$)")
-_TEMPORARY_ROOTS = frozenset({"/tmp", "/var/tmp", "/dev/shm"})  # noqa: S108  only names
+_HISTORY = re.compile(r"/\.\w+_history$")
 _PATH_FILE = re.compile(r"\.pth$|(?:^|/)(?:site|user)customize\.py$")
 
 
@@ -48,7 +49,7 @@ def _deletion(places: Places, target: Target, *, recursive: bool) -> Rule | None
         return STATE_WRITE
     if place in ("device", "stream", "socket"):
         return DESTROY_SYSTEM_FILE
-    if target.known in _TEMPORARY_ROOTS and not target.exact:
+    if target.known in TEMPORARY and not target.exact:
         return DESTROY_EVERYTHING if target.sweeps else None
     if place in ("root", "above"):
         return DESTROY_TREE
@@ -74,7 +75,7 @@ def _others_deletion(places: Places, target: Target, *, recursive: bool) -> Rule
 
 def _own_deletion(target: Target, *, recursive: bool, top: bool) -> Rule | None:
     """Judge a deletion below the workspace or a folder for temporary files."""
-    if top and target.sweeps and recursive and not target.path.endswith("\ue002"):
+    if top and target.sweeps and recursive and not target.path.endswith(BELOW):
         return DESTROY_EVERYTHING
     if recursive and (UNKNOWN in target.path or OUTPUT in target.path):
         return DESTROY_UNKNOWN  # it may hold `..`
@@ -86,10 +87,12 @@ def written(call: Call, path: str) -> Iterator[Finding]:
     if _PATH_FILE.search(path):
         yield call.found(STARTUP_FILE)
         return
+    if _HISTORY.search(path):
+        yield call.found(LOGS)
     for target in call.targets(path):
         rule = _change(call.judge.places, target)
         if rule is not None:
-            yield Finding(rule, f"{call.text} > {path}" if not call.args else call.text)
+            yield call.found(rule)
 
 
 def _change(places: Places, target: Target) -> Rule | None:

@@ -153,6 +153,15 @@ def _archive(call: Call, arguments: list[str]) -> Iterator[Finding]:
         yield from written(call, output)
 
 
+def _send_email(call: Call, arguments: list[str]) -> Iterator[Finding]:
+    long = "smtp-server to-cmd cc-cmd header-cmd sendmail-cmd"
+    options = options_of(arguments, Syntax("", long))
+    for name in long.split():
+        for value in options.starting(name, 3):
+            if "/" in value or name != "smtp-server":
+                yield from call.option([value])
+
+
 def _remote(call: Call, arguments: list[str]) -> Iterator[Finding]:
     if any(re.match(r"(?:ext|fd)::", argument) for argument in arguments):
         yield call.found(DYNAMIC_OPTION)
@@ -169,6 +178,7 @@ _VERBS = {
     **dict.fromkeys(("grep", "difftool", "mergetool"), _diff),
     "filter-branch": _filter_branch,
     "archive": _archive,
+    "send-email": _send_email,
     "remote": _remote,
 }
 

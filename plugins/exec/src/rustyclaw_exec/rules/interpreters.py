@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from rustyclaw_exec.call import Call
 from rustyclaw_exec.options import Syntax, options_of
-from rustyclaw_exec.rules.catalog import DYNAMIC_OPTION, GATEWAY, LOADED, REMOTE_CODE
+from rustyclaw_exec.rules.catalog import DYNAMIC_OPTION, GATEWAY, LOADED
 from rustyclaw_exec.rules.code import judge_code
 from rustyclaw_exec.tables import programs
 from rustyclaw_exec.values import Flow, names
 from rustyclaw_exec.verdict import Finding
 
 SHELLS = names("sh bash dash zsh ksh mksh ash fish csh tcsh rbash yash posh pwsh")
-_STDIN = re.compile(r"-|/dev/stdin|/dev/fd/0|/proc/(?:self|\$\$)/fd/0")
+#: Ways to say "standard input" as a file.
+STDIN = re.compile(r"-|/dev/stdin|/dev/fd/0|/proc/(?:self|\$\$)/fd/0")
 
 
 # --- Shells -------------------------------------------------------------------
@@ -36,7 +38,7 @@ def _shell(call: Call) -> Iterator[Finding]:
         yield from call.shell(script)
     if options.has("c"):
         yield from _shell_script(call, operands)
-    elif operands and not options.has("s") and not _STDIN.fullmatch(operands[0]):
+    elif operands and not options.has("s") and not STDIN.fullmatch(operands[0]):
         if not options.has("n"):  # it only checks the syntax then
             yield from call.judge.judge_file(operands[0], "shell")
     elif call.stdin is not None and not scripts:
@@ -72,7 +74,7 @@ def _python(call: Call) -> Iterator[Finding]:
         if found[1] == "m":
             yield from _module(call, value, waiting)
             return
-    if waiting and not _STDIN.fullmatch(waiting[0]):
+    if waiting and not STDIN.fullmatch(waiting[0]):
         yield from call.judge.judge_file(waiting[0], "python")
     elif call.stdin is not None:
         yield from judge_code(call, "python", call.stdin)
@@ -188,7 +190,7 @@ def _language(call: Call) -> Iterator[Finding]:
     if options.operands[:1] == ["eval"]:
         text = " ".join(options.operands[1:])
         yield from judge_code(call, "node", Flow(text, call.tags))
-    elif options.operands and not _STDIN.fullmatch(options.operands[0]):
+    elif options.operands and not STDIN.fullmatch(options.operands[0]):
         yield from call.judge.judge_file(options.operands[0], language.name)
     elif call.stdin is not None and call.name not in ("deno", "bun"):
         yield from judge_code(call, language.name, call.stdin)
@@ -211,18 +213,16 @@ def _magic_operands(call: Call, operands: list[str]) -> Iterator[Finding]:
             yield from call.option([text.strip("|")])
 
 
-def _encoded(call: Call) -> Iterator[Finding]:
-    """Judge ``pwsh``, whose scripts may be encoded."""
-    if any(re.match(r"-(?:e|enc\w*|ec)$", a, re.I) for a in call.args):
-        yield call.found(DYNAMIC_OPTION)
-    if "remote" in call.tags:
-        yield call.found(REMOTE_CODE)
+def _powershell(call: Call) -> Iterator[Finding]:
+    for before, text in pairwise((*call.args, "")):
+        if re.fullmatch(r"-(?:c\w*|e\w*)", before, re.IGNORECASE):
+            yield from judge_code(call, "unknown", Flow(text, call.tags))
 
 
 PROGRAMS = programs(
     {
         " ".join(SHELLS - {"pwsh"}): _shell,
-        "pwsh": _encoded,
+        "pwsh powershell": _powershell,
         "python pypy ipython": _python,
         " ".join(_LANGUAGES): _language,
     }

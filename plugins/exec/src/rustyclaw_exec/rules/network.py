@@ -21,7 +21,7 @@ from rustyclaw_exec.rules.catalog import (
     UPLOAD,
 )
 from rustyclaw_exec.tables import programs
-from rustyclaw_exec.values import OPAQUE, OUTPUT, names
+from rustyclaw_exec.values import OPAQUE, OUTPUT, names, unmatched
 from rustyclaw_exec.verdict import Finding
 
 #: The port that the gateway's server listens on by default.
@@ -119,7 +119,8 @@ def _sending(call: Call) -> Iterator[Finding]:
 
 
 def _fetch(call: Call) -> Iterator[Finding]:
-    options = options_of(call.args, _WGET if call.name == "wget" else _CURL)
+    words = [unmatched(word) for word in call.args]
+    options = options_of(words, _WGET if call.name == "wget" else _CURL)
     urls = options.operands + options.values("url")
     if call.name in ("http", "https", "xh"):
         urls = [u for u in urls if "://" in u or u.startswith(":") or "." in u]
@@ -195,7 +196,7 @@ def _talk(call: Call) -> Iterator[Finding]:
     """Judge programs that send what they read."""
     yield from _sending(call)
     yield from _gateway_port(call)
-    if call.stdin is not None:
+    if call.stdin is not None or call.name == "ssh-copy-id":
         yield call.found(UPLOAD)
 
 
@@ -206,6 +207,8 @@ def _copy_away(call: Call) -> Iterator[Finding]:
     syntax = Syntax("efiFJoPScTB", "rsh exclude include filter files-from port")
     options = options_of(call.args, syntax)
     yield from _sending(call)
+    if call.stdin is not None and call.name in ("sftp", "lftp"):
+        yield call.found(UPLOAD)
     if call.name in ("scp", "rsync", "sftp"):
         goal = options.operands[-1] if options.operands else ""
         sends = bool(_REMOTE_OPERAND.match(goal)) and len(options.operands) > 1
@@ -243,7 +246,7 @@ PROGRAMS = programs(
         "nc ncat netcat nc.openbsd nc.traditional": _netcat,
         "socat": _socat,
         "openssl": _openssl,
-        "telnet ftp websocat " + " ".join(MAILERS): _talk,
+        "telnet ftp websocat ssh-copy-id " + " ".join(MAILERS): _talk,
         " ".join(COPIERS): _copy_away,
         " ".join(RESOLVERS): _resolve,
         "gh glab " + " ".join(SENDERS): _share,

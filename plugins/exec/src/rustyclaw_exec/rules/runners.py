@@ -9,18 +9,14 @@ from typing import NamedTuple
 from rustyclaw_exec.call import Call
 from rustyclaw_exec.options import Syntax, options_of
 from rustyclaw_exec.rules.catalog import (
-    CONTAINER,
     DYNAMIC_OPTION,
     DYNAMIC_SCRIPT,
     LOADER,
     SCHEDULE,
-    SECRET_READ,
-    TUNNEL,
-    UPLOAD,
 )
 from rustyclaw_exec.rules.variables import assigned
 from rustyclaw_exec.tables import programs
-from rustyclaw_exec.values import UNKNOWN, Flow, names
+from rustyclaw_exec.values import LOOSE, UNKNOWN, Flow, loose, names
 from rustyclaw_exec.verdict import Finding
 
 
@@ -57,12 +53,10 @@ _RUNNERS: Mapping[str, _Runner] = {
     "faketime": _Runner(_own("f"), skip=1),
     "envdir": _Runner(skip=1),
     "valgrind": _Runner(),
-    "perf": _Runner(_own("eopFc", "event output pid"), skip=1),
     "xvfb-run": _Runner(_own("neflps", "server-num server-args error-file")),
     "rlwrap": _Runner(_own("abcCDefgHIlmMNoOpPqrsStUwxzA")),
     "uv": _Runner(_own("p", "python with extra group env-file"), after="run"),
     "conda": _Runner(_own("np", "name prefix cwd"), after="run"),
-    "kubectl": _Runner(after="--"),
     "gnome-terminal": _Runner(after="--"),
     "mise": _Runner(after="--"),
     "doppler": _Runner(after="--"),
@@ -136,7 +130,11 @@ def _xargs(call: Call) -> Iterator[Finding]:
     holder = next(iter(options.values("I", "J", "i", "replace")), "")
     if not holder and options.has("i", "replace"):
         holder = "{}"
-    items = text.split() or [UNKNOWN]
+    if holder or options.has("0", "null", "d", "delimiter"):
+        items = [line for line in text.split("\n") if line]
+    else:
+        items = text.split()
+    items = [loose(item) for item in items] or [UNKNOWN + LOOSE]
     tags = call.tags | call.input.tags
     if holder:
         filled = [[part.replace(holder, item) for part in inner] for item in items[:8]]
@@ -156,11 +154,12 @@ def _parallel(call: Call) -> Iterator[Finding]:
     script, items = " ".join(operands[:split]), " ".join(operands[split + 1 :])
     if not script:
         yield call.found(DYNAMIC_SCRIPT)
-        for item in operands[split + 1 :]:
+        for item in operands[split + 1 :] or call.input.text.split("\n"):
             yield from call.shell(item)
         return
+    items = items or " ".join(call.input.text.split())
     filled = script.replace("{}", items) if "{}" in script else f"{script} {items}"
-    yield from call.shell(filled if items else script)
+    yield from call.shell(filled)
     if not items and re.match(r"(?:ba|da|z|k)?sh\b", script):
         yield call.found(DYNAMIC_SCRIPT)
 
@@ -178,7 +177,8 @@ def _shell_words(call: Call) -> Iterator[Finding]:
 def _option_c(call: Call) -> Iterator[Finding]:
     """Judge programs whose ``-c`` is a shell command."""
     long = "command exec run eval"
-    syntax = _own("cIOBoETw" if call.name == "script" else "cwEn", long)
+    own = "cIOBoET" if call.name == "script" else "cwEn"
+    syntax = Syntax(own, long, stops=call.name != "script")
     options = options_of(call.args, syntax)
     for script in (
         options.values("c") + options.starting("command") + options.values("run")
@@ -215,83 +215,6 @@ def _terminal(call: Call) -> Iterator[Finding]:
                 yield from call.shell(word)
 
 
-# --- Other machines and containers --------------------------------------------
-
-_SSH_RUNS = re.compile(
-    r"\s*(?:ProxyCommand|LocalCommand|KnownHostsCommand|PKCS11Provider|SecurityKeyProvider"
-    r"|Include|PermitLocalCommand|RemoteCommand)[\s=]+(.*)",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-def _ssh(call: Call) -> Iterator[Finding]:
-    syntax = _own("BbcDEeFIiJLlmOopQRSWw")
-    options = options_of(call.args, syntax)
-    for setting in options.values("o"):
-        if found := _SSH_RUNS.match(setting):
-            yield from call.option([found[1]])
-    if options.has("F") and call.name == "ssh":
-        yield call.found(DYNAMIC_OPTION)
-    if call.name in ("scp", "sftp") and options.has("S", "D"):
-        yield from call.option(options.values("S", "D"))
-    if call.name != "ssh":
-        return
-    if options.has("R", "L", "D", "w"):
-        yield call.found(TUNNEL)
-    if call.stdin is not None and "secret" not in call.stdin.tags:
-        yield call.found(UPLOAD)
-    # After the host, options may go on; what follows them is the remote command.
-    remote = options_of(options.operands[1:], syntax)
-    if remote.operands:
-        yield from call.shell(" ".join(remote.operands))
-
-
-_CONTAINER_ESCAPE = re.compile(
-    r"--privileged(?:=true)?|(?:--(?:pid|ipc|uts|userns|cgroupns)=)?host"
-    r"|(?:--cap-add=)?(?:CAP_)?(?:ALL|(?:SYS|DAC|NET)_[A-Z_]+)|.*unconfined"
-    r"|(?:--device=)?/dev/.*|.*docker\.sock.*"
-    r"|(?:-v|.*=)?/(?:etc|root|home|var|proc|sys|dev|boot|usr|run)?/?:.*"
-    r"|.*(?:source|src)=/(?:etc|root|home|var|proc|sys)?(?:,.*)?"
-)
-_CONTAINER_OPTIONS = _own(
-    "abcehlmpuvw",
-    "name env volume workdir user publish entrypoint network mount memory cpus label "
-    "env-file hostname platform pull gpus shm-size tmpfs ulimit restart add-host",
-)
-
-
-def _container(call: Call) -> Iterator[Finding]:
-    for before, argument in zip(("", *call.args), call.args, strict=False):
-        host_network = argument == "host" and before in ("--network", "--net")
-        if _CONTAINER_ESCAPE.fullmatch(argument) and not host_network:
-            yield call.found(CONTAINER)
-    words = list(call.args)
-    for index, word in enumerate(words[:-1]):
-        if (
-            word in ("--pid", "--net", "--network", "--ipc")
-            and words[index + 1] == "host"
-        ):
-            yield call.found(CONTAINER)
-    verbs = [w for w in words[:3] if w in ("run", "exec", "create")]
-    if verbs:
-        rest = words[words.index(verbs[0]) + 1 :]
-        inner = options_of(rest, _CONTAINER_OPTIONS).operands[1:]
-        if inner:
-            yield from call.program(inner)
-
-
-def _kubectl(call: Call) -> Iterator[Finding]:
-    words = set(call.args)
-    if words & {"get", "describe", "view"} and words & {"secret", "secrets", "--raw"}:
-        yield call.found(SECRET_READ)
-    if "apply" in words and any("://" in w for w in words):
-        yield call.found(DYNAMIC_SCRIPT)
-
-
-def _escape(call: Call) -> Iterator[Finding]:
-    yield call.found(CONTAINER)
-
-
 def _later(call: Call) -> Iterator[Finding]:
     yield call.found(SCHEDULE)
 
@@ -305,13 +228,9 @@ PROGRAMS = programs(
         "xargs": _xargs,
         "parallel sem rush": _parallel,
         "watch hyperfine": _shell_words,
-        "script flock lockf nix-shell expect vagrant": _option_c,
+        "script flock lockf nix-shell expect vagrant capsh": _option_c,
         "ld.so": _loader,
         "tmux screen xterm konsole urxvt alacritty kitty": _terminal,
-        "ssh scp sftp autossh": _ssh,
-        "docker podman nerdctl lxc-attach": _container,
-        "kubectl oc": _kubectl,
-        "nsenter chroot runc ctr crictl lxc": _escape,
         "systemd-run": _later,
     }
 )

@@ -44,6 +44,9 @@ def _awk(call: Call) -> Iterator[Finding]:
         yield from _awk_code(call, code)
     for path in files:
         yield from call.judge.judge_file(path, "unknown")
+    if "inplace" in options.values("i"):
+        for path in options.operands[1:]:
+            yield from written(call, path)
 
 
 def _awk_code(call: Call, code: str) -> Iterator[Finding]:
@@ -192,6 +195,7 @@ _DATABASE_LOADS = re.compile(
 
 def _database(call: Call) -> Iterator[Finding]:
     texts = list(call.args)
+    yield from call.option(options_of(call.args, Syntax("", "pager")).values("pager"))
     if call.stdin is not None:
         texts.append(call.stdin.text)
         if "remote" in call.stdin.tags:

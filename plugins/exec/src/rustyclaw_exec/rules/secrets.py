@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from rustyclaw_exec.call import Call
+from rustyclaw_exec.expansion import SECRET_NAME
 from rustyclaw_exec.rules.catalog import (
     CONTAINER,
     DISK_READ,
@@ -15,7 +16,9 @@ from rustyclaw_exec.rules.catalog import (
     REMOTE_SHELL,
     SECRET_READ,
     SECRET_TREE,
+    SECRET_VARIABLE,
 )
+from rustyclaw_exec.rules.destroy import find_roots
 from rustyclaw_exec.rules.network import NETWORKED, RESOLVERS
 from rustyclaw_exec.tables import programs
 from rustyclaw_exec.values import GLOB, names
@@ -26,6 +29,11 @@ _TALKATIVE = names("echo printf : true false expr seq sleep kill basename dirnam
 #: Programs that only look at, or set, what stands beside a file's content.
 _OUTSIDE_ONLY = names(
     "test [ [[ chmod chown chgrp touch mkdir rmdir rm unlink stat shred"
+)
+#: Programs that look at devices, not at what is on them, or have rules of their own.
+_DEVICE_VIEWERS = names(
+    "ls stat test [ lsblk file echo fdisk sfdisk parted blkid smartctl hdparm df mount "
+    "findmnt udevadm lsof fuser wipefs"
 )
 #: The last operand of these is written, not read.
 _WRITES_LAST = names("cp mv ln install")
@@ -39,28 +47,26 @@ _SEPARATORS = re.compile(r"[=@:<,]")
 def candidates(argument: str) -> Iterator[str]:
     """Return the parts of an argument that may be paths."""
     argument = argument.removeprefix("file://")
-    yield argument
+    yield argument.partition(":")[0]
     for found in _SEPARATORS.finditer(argument[:4096]):
-        yield argument[found.end() :].removeprefix("//")
-    if ":" in argument:
-        yield argument.partition(":")[0]
+        rest = argument[found.end() :].removeprefix("//")
+        yield rest.partition(":")[0]
 
 
 def is_secret(call: Call, argument: str) -> bool:
     """Return whether an argument names a credential."""
     places = call.judge.places
     return any(
-        places.secret(target, cwd)
+        places.secret(target)
         for part in candidates(argument)
-        for cwd in call.judge.cwds
-        for target in (places.locate(part, cwd),)
+        for target in call.targets(part)
     )
 
 
 def check_arguments(call: Call) -> Iterator[Finding]:
     """Judge what the arguments of any program touch."""
     for argument in call.args:
-        if "/dev/tcp/" in argument or "/dev/udp/" in argument:
+        if re.search(r"/(?:dev|inet\d?)/(?:tcp|udp)/", argument):
             yield call.found(REMOTE_SHELL)
         if "docker.sock" in argument:
             yield call.found(CONTAINER)
@@ -68,12 +74,27 @@ def check_arguments(call: Call) -> Iterator[Finding]:
             # Shells evaluate the subscript of a name even when it was quoted.
             yield from call.shell(f': "{argument}"')
         yield from _devices(call, argument)
+    carries = call.name in NETWORKED - RESOLVERS
     readable = _readable(call)
+    if call.name in ("sftp", "lftp", "ftp"):  # their commands come as input
+        readable += call.input.text.split()
     if any(is_secret(call, argument) for argument in readable):
-        carries = call.name in NETWORKED - RESOLVERS
         yield call.found(EXFILTRATION if carries else SECRET_READ)
-    if call.name in _TREE_READERS:
-        yield from _trees(call)
+    if carries and any(_carries_secret(call, argument) for argument in readable):
+        yield call.found(EXFILTRATION)
+    if reads_tree(call):
+        yield call.found(SECRET_TREE)
+
+
+def _carries_secret(call: Call, argument: str) -> bool:
+    """Return whether a file that may be sent holds accounts or collected secrets."""
+    for part in candidates(argument):
+        content = call.judge.content(part)
+        if content is not None and "secret" in content.tags:
+            return True
+        if part in ("/etc/passwd", "/etc/group"):
+            return True
+    return False
 
 
 def _readable(call: Call) -> list[str]:
@@ -94,25 +115,28 @@ def _readable(call: Call) -> list[str]:
 
 
 def _devices(call: Call, argument: str) -> Iterator[Finding]:
-    if call.name in ("ls", "stat", "test", "[", "lsblk", "file", "echo"):
+    if call.name in _DEVICE_VIEWERS:
         return
     for target in call.targets(argument):
         if call.judge.places.place(target) == "device" and target.path != "/dev":
             yield call.found(DISK_READ)
 
 
-def _trees(call: Call) -> Iterator[Finding]:
+def reads_tree(call: Call) -> bool:
+    """Return whether a call reads a whole tree in which credentials lie."""
+    if call.name not in _TREE_READERS:
+        return False
     flags = "".join(a for a in call.args if re.fullmatch(r"-\w+|--rec\w*", a))
     if call.name in ("grep", "egrep", "fgrep", "cp", "scp", "zip") and not (
         set("rRa") & set(flags)
     ):
-        return
-    operands = [a for a in call.args if not a.startswith("-")]
-    for operand in operands:
-        if operand and any(
-            call.judge.places.holds_secrets(t) for t in call.targets(operand)
-        ):
-            yield call.found(SECRET_TREE)
+        return False
+    return any(
+        call.judge.places.holds_secrets(target)
+        for operand in call.args
+        if operand and not operand.startswith("-")
+        for target in call.targets(operand)
+    )
 
 
 # --- Tools that show secrets --------------------------------------------------
@@ -152,11 +176,30 @@ def _shows_secret(call: Call) -> Iterator[Finding]:
         yield call.found(SECRET_READ)
 
 
+_SECRET_LIKE = re.compile(
+    r"\.(?:pem|key)$|id_[rde]|wallet|credential|secret|passw|token|\.env", re.IGNORECASE
+)
+
+
 def _finds_secret(call: Call) -> Iterator[Finding]:
     """Judge ``find -name id_rsa``: looking for credentials by name."""
-    for before, argument in pairwise(call.args):
-        if before in ("-name", "-iname", "-path") and is_secret(call, argument):
+    roots = find_roots(call.args)
+    wide = any(
+        call.judge.places.holds_secrets(target)
+        for root in roots
+        for target in call.targets(root)
+    )
+    named = ("-name", "-iname", "-path")
+    for before, wanted in pairwise(call.args):
+        named_there = any(is_secret(call, f"{root}/{wanted}") for root in roots)
+        suspect = named_there or (wide and _SECRET_LIKE.search(wanted))
+        if before in named and suspect:
             yield call.found(SECRET_READ)
+
+
+def _prints_variable(call: Call) -> Iterator[Finding]:
+    if any(map(SECRET_NAME.search, call.args)):
+        yield call.found(SECRET_VARIABLE)
 
 
 def _gateway(call: Call) -> Iterator[Finding]:
@@ -168,6 +211,7 @@ PROGRAMS = programs(
     {
         " ".join(_SECRET_CALLS): _shows_secret,
         "find fd locate": _finds_secret,
+        "printenv": _prints_variable,
         "rustyclaw": _gateway,
     }
 )

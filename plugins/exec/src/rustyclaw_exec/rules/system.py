@@ -45,11 +45,12 @@ def _always(rule: Rule) -> Check:
 
 
 def _unless(rule: Rule, harmless: str, *, alone: bool = False) -> Check:
-    """Allow only calls with one of some arguments, or ``alone`` with none."""
+    """Allow only calls that begin with certain arguments, or ``alone`` with none."""
     wanted = names(harmless)
 
     def check(call: Call) -> Iterator[Finding]:
-        if not (wanted.intersection(call.args) or (alone and not call.args)):
+        verb = next((a for a in call.args if a in wanted or a[:1] != "-"), "")
+        if verb not in wanted and not (alone and not call.args):
             yield call.found(rule)
 
     return check
@@ -94,19 +95,20 @@ def _kill_by_name(call: Call) -> Iterator[Finding]:
     for pattern in patterns:
         if OPAQUE.search(pattern):
             yield call.found(KILL_MANY)
-        elif _matches(pattern, _GATEWAY):
+        elif _matches(call.name, pattern, _GATEWAY):
             yield call.found(KILL_ALL)
-        elif _matches(pattern, _INTERPRETER):
+        elif _matches(call.name, pattern, _INTERPRETER):
             yield call.found(KILL_MANY)
 
 
-def _matches(pattern: str, name: str) -> bool:
-    """Return whether a short pattern of ``pkill`` fits a command line."""
-    if pattern in name or len(pattern) > 60:
+def _matches(program: str, pattern: str, command: str) -> bool:
+    """Return whether ``pkill`` or ``killall`` would hit a command line."""
+    if program != "pkill":
+        return pattern in re.split(r"[ /]", command)
+    try:
+        return len(pattern) > 60 or re.search(pattern, command) is not None
+    except re.error:
         return True
-    # Repetition is cut to what cannot take exponential time.
-    literal = re.split(r"[^\w /.-]+", pattern.strip("^$"))
-    return all(part in name for part in literal)
 
 
 def _fuser(call: Call) -> Iterator[Finding]:
@@ -118,13 +120,19 @@ def _trace(call: Call) -> Iterator[Finding]:
     """Judge tools that attach to a running process or start one to watch."""
     syntax = Syntax(short="eoEpusSPbIaOX", long="pid args ex command")
     options = options_of(call.args, Syntax(syntax.short, syntax.long, stops=True))
-    if options.has("p", "pid", "attach") or call.name == "gdb":
+    operands = options.operands
+    if call.name == "perf":
+        options = options_of(operands[1:], syntax)
+        operands = options.operands
+    attaches = call.name in ("gdb", "lldb") and any(o.isdecimal() for o in operands[1:])
+    if attaches or options.has("p", "pid", "attach"):
         yield call.found(TRACE)
     for script in options.values("ex", "eval-command", "iex"):
-        if found := re.match(r"\s*(?:shell|!|python|pipe)\s*(.*)", script):
+        if found := re.match(r"\s*(?:shell|!|python|pipe|call|attach)\s*(.*)", script):
             yield from call.shell(found[1])
-    if options.operands:
-        yield from call.program(options.operands)
+            yield call.found(TRACE)
+    if operands:
+        yield from call.program(operands)
 
 
 # --- Services, schedules, packages --------------------------------------------
@@ -145,16 +153,36 @@ _POWER_VERBS = names(
 )
 
 
+_GUARDS = names("firewalld ufw iptables nftables apparmor auditd fail2ban selinux")
+_NAME_FIRST = names("service rc-service invoke-rc.d update-rc.d chkconfig")
+
+
 def _service(call: Call) -> Iterator[Finding]:
-    words = {a for a in call.args if not a.startswith("-") or a == "--failed"}
-    if words & _POWER_VERBS:
+    words = [a for a in call.args if not a.startswith("-")]
+    if call.name in _NAME_FIRST:  # `service nginx status`
+        words = words[1:2] + words[:1]
+    verb = "".join(words[:1])
+    subjects = {word.removesuffix(".service") for word in words[1:]}
+    if verb in _POWER_VERBS:
         yield call.found(POWER)
-    elif words & _SERVICE_INSTALLS:
+    elif verb in _SERVICE_INSTALLS or call.args[:1] in (("/create",), ("-create",)):
         yield call.found(START_SERVICE)
-    elif any("rustyclaw" in word for word in words) and not words & _SERVICE_HARMLESS:
+    elif not verb or verb in _SERVICE_HARMLESS:
+        return
+    elif _GUARDS & subjects:
+        yield call.found(FIREWALL)
+    elif any("rustyclaw" in subject for subject in subjects):
         yield call.found(GATEWAY)
-    elif words and not words & _SERVICE_HARMLESS:
+    else:
         yield call.found(SERVICE)
+
+
+def _parted(call: Call) -> Iterator[Finding]:
+    words = [a for a in call.args if not a.startswith("-") and "/" not in a]
+    if not words and "-l" in call.args:
+        return
+    if not words or not set(words) <= {"print", "free", "unit", "MiB", "GiB", "s"}:
+        yield call.found(DISK_TOOL)
 
 
 def _crontab(call: Call) -> Iterator[Finding]:
@@ -201,7 +229,7 @@ def _mount(call: Call) -> Iterator[Finding]:
 
 
 _NETWORK_VERBS = names(
-    "add del delete set flush replace change append up down down/up attach detach exec"
+    "add del delete set flush replace change append up down attach detach exec off"
 )
 
 
@@ -244,24 +272,28 @@ PROGRAMS = programs(
     {
         "shutdown reboot halt poweroff kexec pm-suspend": _always(POWER),
         "init telinit": _init,
-        "insmod rmmod depmod kmod": _unless(KERNEL, "list"),
+        "insmod rmmod depmod": _always(KERNEL),
+        "kmod": _unless(KERNEL, "list"),
         "modprobe": _unless(KERNEL, "-n --dry-run --show-depends -c --showconfig"),
         "sysctl": _sysctl,
-        "setenforce": _always(KERNEL),
+        "setenforce aa-teardown apparmor_parser": _always(KERNEL),
+        "defaults": _unless(SETTINGS, "read read-type find domains"),
         "kill": _kill,
         "pkill killall skill": _kill_by_name,
         "killall5": _always(KILL_ALL),
         "fuser": _fuser,
-        "gdb strace ltrace lldb": _trace,
+        "gdb strace ltrace lldb perf": _trace,
         "reptyr dlv py-spy gcore": _always(TRACE),
         # --- disks
-        "mkfs mke2fs mkswap wipefs blkdiscard cfdisk gdisk cgdisk fixparts badblocks "
+        "mkfs mke2fs mkswap wipefs blkdiscard mkdosfs badblocks": _always(DISK_TOOL),
+        "cfdisk gdisk cgdisk fixparts "
         "cryptsetup mdadm dmsetup lvremove vgremove pvremove pvcreate vgcreate "
-        "lvcreate zpool hdparm nvme tune2fs resize2fs e2fsck fsck debugfs mkdosfs "
+        "lvcreate zpool hdparm nvme tune2fs resize2fs e2fsck fsck debugfs "
         "xfs_repair partprobe diskutil losetup tgtadm": _unless(
-            DISK_TOOL, "list status info -I -l -a ls detail"
+            DISK_TOOL, "list status info -I -l ls --detail"
         ),
-        "fdisk sfdisk sgdisk parted": _unless(DISK_TOOL, "-l --list -p --print print"),
+        "fdisk sfdisk sgdisk": _unless(DISK_TOOL, "-l --list -p --print"),
+        "parted": _parted,
         # --- privilege and accounts
         "sudo su doas pkexec runuser sudoedit gosu su-exec sg newgrp machinectl run0 "
         "dzdo calife super please ksu": _always(PRIVILEGE),

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from rustyclaw_exec.call import Call
+from rustyclaw_exec.paths import TEMPORARY
 from rustyclaw_exec.rules.catalog import LOADED, REBOUND
-from rustyclaw_exec.values import MARK, UNKNOWN
+from rustyclaw_exec.values import LOOSE, MARK, UNKNOWN
 from rustyclaw_exec.verdict import Finding
 
 _LOADING = re.compile(
@@ -43,7 +44,9 @@ def assigned(call: Call, name: str, value: str) -> Iterator[Finding]:
 
 def _safe_folder(call: Call, folder: str) -> bool:
     """Return whether programs of a folder may stand before the system's."""
-    if folder == UNKNOWN:  # the old `$PATH`
+    if folder.rstrip(LOOSE) == UNKNOWN:  # the old `$PATH`
         return True
+    if folder.rstrip("/") in TEMPORARY:
+        return False
     places = {call.judge.places.place(target) for target in call.targets(folder)}
     return folder.startswith("/") and places <= {"system", "user", "elsewhere"}
