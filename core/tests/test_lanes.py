@@ -315,7 +315,11 @@ async def test_who_leaves_before_it_begins_leaves_no_trace(tmp_path: Path) -> No
                     raise AssertionError
             provider.open.set()
         assert await bot.say("three") == "three"
-        assert asked(provider.requests[-1]) == ["one", "three"]
+        assert [m.text for m in provider.requests[-1].messages] == [
+            "one",
+            "one",
+            "three",
+        ]
 
 
 async def test_an_abort_ends_the_run_and_keeps_what_was_said(tmp_path: Path) -> None:
@@ -333,16 +337,17 @@ async def test_an_abort_ends_the_run_and_keeps_what_was_said(tmp_path: Path) -> 
 async def test_whatever_breaks_in_a_lane_the_reader_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Bot(tmp_path) as bot:
+    config = {"providers": {"x": {"token": "canary-value"}}}
+    async with Bot(tmp_path, config=config) as bot:
 
         async def broken(*_: Any) -> Any:
-            raise ZeroDivisionError("oh")
+            raise ZeroDivisionError("oh canary-value")
 
         with monkeypatch.context() as patch:
             patch.setattr("rustyclaw.lanes.LiveSession.open", broken)
             await bot.say("one")
         assert bot.last.error is not None
-        assert (bot.last.error.kind, bot.last.error.message) == ("internal", "oh")
+        assert (bot.last.error.kind, bot.last.error.message) == ("internal", "oh ***")
         assert await bot.say("two") == "two"
 
 

@@ -1,6 +1,5 @@
 """Session locks: one holder, in this process and among all others."""
 
-# ruff: noqa: ASYNC240 - a test may look at the files of its own folder
 from __future__ import annotations
 
 import os

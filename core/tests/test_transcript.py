@@ -1,6 +1,5 @@
 """Transcripts: reading what is there, appending whole lines, rewriting at once."""
 
-# ruff: noqa: ASYNC240 - a test may wait for the files of its own folder
 from __future__ import annotations
 
 import json

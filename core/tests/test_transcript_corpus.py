@@ -1,6 +1,5 @@
 """Every row of the corpus of damaged session files, written in our own format."""
 
-# ruff: noqa: ASYNC240 - a test may wait for the files of its own folder
 from __future__ import annotations
 
 import json

@@ -225,11 +225,12 @@ async def test_an_abort_closes_a_stream_that_nobody_reads(tmp_path: Path) -> Non
                 tasks.append(anyio.get_current_task().id)
 
     async with Bot(tmp_path, provider=Closing()) as bot:
-        async for event in bot.gateway.run("a story"):
-            if isinstance(event, TextDelta) and not bot.events:
-                await anyio.wait_all_tasks_blocked()  # the run waits for its reader
-                bot.gateway.abort("main")
-            bot.events.append(event)
+        stream = bot.gateway.run("a story")
+        while not isinstance(await anext(stream), TextDelta):
+            pass
+        await anyio.wait_all_tasks_blocked()  # the run waits for its reader
+        bot.gateway.abort("main")
+        bot.events = [event async for event in stream]
         assert bot.last.aborted
         assert bot.last.text.startswith("on and on on and on ")
     opened, closed = tasks

@@ -43,7 +43,7 @@ class NoteTools(Toolset):
 
     def tools(self) -> Sequence[Tool]:
         """Return the tools."""
-        others = [tool(take_note, name=f"take_note_{n}")() for n in range(2, 10)]
+        others = [tool(name=f"take_note_{n}")(take_note)() for n in range(2, 10)]
         return [tool(take_note)(), *others]
 
 

@@ -133,11 +133,11 @@ async def torture(home: Path, rounds: int, seed: int) -> Platform:
                 await asyncio.sleep(deadline / 4)
             os.kill(child, signal.SIGKILL)
             assert await host.ended() == -signal.SIGKILL
+        platform.writer = None
         child = await host.start()
-        for _ in range(600):
-            if not platform.unanswered:
-                break
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            while platform.writer is None or platform.unanswered:
+                await asyncio.sleep(0.05)
         os.kill(child, signal.SIGTERM)
         assert await host.ended() == 0, "a drained gateway exits with 0"
     return platform

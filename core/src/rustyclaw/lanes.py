@@ -11,7 +11,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,6 @@ from rustyclaw.messages import (
     RunResult,
     RunStarted,
     Text,
-    ToolEnded,
 )
 from rustyclaw.sessions.journal import Reply
 from rustyclaw.sessions.locks import SessionLock
@@ -167,7 +166,8 @@ class Lanes:
             except Exception as exc:
                 logger.debug("run %s failed", run_id, exc_info=True)
                 kind = "storage" if isinstance(exc, RustyclawError) else "internal"
-                error = RunError(kind=kind, message=str(exc) or repr(exc))
+                message = self._mind.config.redactor.scrub(str(exc) or repr(exc))
+                error = RunError(kind=kind, message=message)
                 result = RunResult(run_id=run_id, session_key=lane.key, error=error)
                 await emit(RunEnded(result=result))
 
@@ -193,8 +193,6 @@ class Lanes:
                     answered = session.answers.get(first.source)
             if answered is not None and answered.message and answered.message.text:
                 text = answered.message.text
-                if answered.synthetic:  # it may tell of an error
-                    text = self._mind.config.redactor.scrub(text)
                 reply = Reply.to(batch[-1], lane.key, text, answered.id)
         await self._journal.finish([m.source for m in batch], reply)
         self._gateway.wake_channel(first.target.channel)
@@ -247,24 +245,12 @@ class Lanes:
         events: MemoryObjectSendStream[RunEvent] | None = None,
     ) -> Callable[[RunEvent], Awaitable[None]]:
         async def emit(event: RunEvent) -> None:
-            event = self._without_secrets(event)
             self._gateway.publish(key, run_id, event)
             if events is not None:
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     await events.send(event)
 
         return emit
-
-    def _without_secrets(self, event: RunEvent) -> RunEvent:
-        """Take secrets out of errors, whose texts come from anywhere."""
-        scrub = self._mind.config.redactor.scrub
-        if isinstance(event, RunEnded) and (error := event.result.error):
-            error = replace(error, message=scrub(error.message))
-            return RunEnded(result=replace(event.result, error=error))
-        if isinstance(event, ToolEnded) and event.result.is_error:
-            text = scrub(event.result.text)
-            return replace(event, result=replace(event.result, text=text))
-        return event
 
     # --- Sessions in memory -------------------------------------------------------
 

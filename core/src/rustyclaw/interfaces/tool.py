@@ -175,9 +175,16 @@ def tool(
     returned becomes the text of the result.
     """
     if function is None:
-        return lambda f: tool(
-            f, name=name, effects=effects, timeout_seconds=timeout_seconds
-        )
+        return lambda f: _tool_class(f, name, effects, timeout_seconds)
+    return _tool_class(function, name, effects, timeout_seconds)
+
+
+def _tool_class(
+    function: Callable[..., Awaitable[Any]],
+    name: str | None,
+    effects: Iterable[Effect],
+    timeout_seconds: float,
+) -> type[Tool]:
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"@tool needs an `async def`, not {function!r}")
     signature = inspect.signature(function)

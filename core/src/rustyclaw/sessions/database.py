@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 _PRAGMAS = """
 PRAGMA busy_timeout = 5000;
 PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 """
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -51,12 +50,14 @@ class Database:
         """
         self._schemas.append((schema, fill))
 
-    async def run(self, function: Work[T]) -> T:
+    async def run(self, function: Work[T], *, durable: bool = True) -> T:
         """Call ``function`` in a transaction; any error rolls it back.
 
+        :param durable: It is on the disk when this returns. Without that it
+            outlives the process all the same, but perhaps not a loss of power.
         :raises StorageError: The disk refused, or another process holds the file.
         """
-        return await self.read(partial(_transaction, function))
+        return await self.read(partial(_transaction, function, durable=durable))
 
     async def read(self, function: Work[T]) -> T:
         """Call ``function``, which only reads, without a transaction."""
@@ -116,7 +117,8 @@ class Database:
         logger.error("%s is damaged (%s); it is kept as %s", self.path, error, aside)
 
 
-def _transaction(function: Work[T], db: sqlite3.Connection) -> T:
+def _transaction(function: Work[T], db: sqlite3.Connection, durable: bool = True) -> T:
+    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     db.execute("BEGIN IMMEDIATE")
     try:
         result = function(db)

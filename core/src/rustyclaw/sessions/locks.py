@@ -51,10 +51,12 @@ class SessionLock:
 
         lock = FileLock(self._path, mode=0o600, thread_local=False)
         try:
-            for folder in reversed(self._path.parents):
-                folder.mkdir(mode=0o700, exist_ok=True)
+            if not self._path.parent.exists():
+                for folder in reversed(self._path.parents):
+                    folder.mkdir(mode=0o700, exist_ok=True)
             lock.acquire(blocking=False)
-            self._path.write_text(str(os.getpid()))
+            if self._path.read_text() != str(os.getpid()):
+                self._path.write_text(str(os.getpid()))
         except Timeout:
             text = ""
             with suppress(OSError):  # it is there only to be named

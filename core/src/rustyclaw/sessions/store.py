@@ -150,6 +150,7 @@ class SessionStore:
                 context_tokens=context_tokens or info.context_tokens,
                 last_target=last_target or info.last_target,
             ),
+            durable=False,  # it is statistics, and every turn pays for it
         )
 
     async def reset(self, key: str) -> SessionInfo:
@@ -199,7 +200,10 @@ class SessionStore:
         return await Transcript.load(self.path_of(info), info.key, fsync=self._fsync)
 
     async def _change(
-        self, key: str, change: Callable[[SessionInfo], SessionInfo]
+        self,
+        key: str,
+        change: Callable[[SessionInfo], SessionInfo],
+        durable: bool = True,
     ) -> SessionInfo:
         name = self._key(key)
 
@@ -210,7 +214,7 @@ class SessionStore:
                 )
             return _write(db, replace(change(info), updated_at=time.time()))
 
-        return await self._database.run(work)
+        return await self._database.run(work, durable=durable)
 
     def _key(self, key: str) -> SessionKey:
         return resolve(key, self._default_agent)

@@ -148,8 +148,8 @@ def _steps(
         else:
             steps.append(part)
     if any(isinstance(part, str | _Call) for part in parts):
-        shown = request.system + "".join(map(repr, (*request.messages, *request.tools)))
-        usage = Usage(input_tokens=_tokens(len(shown)), output_tokens=_tokens(length))
+        asked = len(request.system) + sum(len(m.text) + 20 for m in request.messages)
+        usage = Usage(input_tokens=_tokens(asked), output_tokens=_tokens(length))
         reason: Literal["tool_calls", "stop"] = "tool_calls" if calls else "stop"
         steps.append(Finished(stop_reason=reason, usage=usage))
     return steps

@@ -147,8 +147,11 @@ def filled_by(call: Call) -> Iterator[tuple[str, Flow]]:
             for url in options.operands:
                 yield url.partition("?")[0].rstrip("/").rpartition("/")[2], remote
     elif call.name in ("scp", "sftp", "rsync") and len(call.args) > 1:
-        if any(":" in a for a in call.args[:-1]):
-            yield call.args[-1], remote
+        for source in call.args[:-1]:
+            if ":" in source:
+                yield call.args[-1], remote
+                name = source.rpartition(":")[2].rpartition("/")[2]
+                yield f"{call.args[-1]}/{name}", remote
     elif call.name in ("cp", "mv", "ln", "install") and len(call.args) > 1:
         operands = options_of(call.args, Syntax("tm")).operands
         content = call.judge.content(operands[0]) if operands else None

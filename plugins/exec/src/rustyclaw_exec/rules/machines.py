@@ -78,7 +78,7 @@ def _container(call: Call) -> Iterator[Finding]:
             call, word
         ):
             yield call.found(CONTAINER)
-        elif before and "rustyclaw" in word:
+        elif before and word.startswith("rustyclaw"):
             yield call.found(GATEWAY)
     verb = next((w for w in words[:3] if w in ("run", "exec", "create")), "")
     if verb:

@@ -191,6 +191,12 @@ def _option_c(call: Call) -> Iterator[Finding]:
         yield from call.program(inner)
 
 
+def _capabilities(call: Call) -> Iterator[Finding]:
+    if "--" in call.args:
+        rest = call.args[call.args.index("--") + 1 :]
+        yield from call.program(["bash", *rest])
+
+
 def _loader(call: Call) -> Iterator[Finding]:
     inner = options_of(call.args, _own("", "library-path preload audit argv0")).operands
     if inner:
@@ -228,8 +234,9 @@ PROGRAMS = programs(
         "xargs": _xargs,
         "parallel sem rush": _parallel,
         "watch hyperfine": _shell_words,
-        "script flock lockf nix-shell expect vagrant capsh": _option_c,
+        "script flock lockf nix-shell expect vagrant": _option_c,
         "ld.so": _loader,
+        "capsh": _capabilities,
         "tmux screen xterm konsole urxvt alacritty kitty": _terminal,
         "systemd-run": _later,
     }

@@ -118,13 +118,15 @@ def _fuser(call: Call) -> Iterator[Finding]:
 
 def _trace(call: Call) -> Iterator[Finding]:
     """Judge tools that attach to a running process or start one to watch."""
-    syntax = Syntax(short="eoEpusSPbIaOX", long="pid args ex command")
-    options = options_of(call.args, Syntax(syntax.short, syntax.long, stops=True))
+    debugs = call.name in ("gdb", "lldb")
+    long = "pid ex eval-command iex x command attach"
+    syntax = Syntax("eoEpusSPbIaOX", long, stops=True, single_dash=debugs)
+    options = options_of(call.args, syntax)
     operands = options.operands
     if call.name == "perf":
         options = options_of(operands[1:], syntax)
         operands = options.operands
-    attaches = call.name in ("gdb", "lldb") and any(o.isdecimal() for o in operands[1:])
+    attaches = debugs and any(operand.isdecimal() for operand in operands[1:])
     if attaches or options.has("p", "pid", "attach"):
         yield call.found(TRACE)
     for script in options.values("ex", "eval-command", "iex"):
