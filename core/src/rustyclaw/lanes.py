@@ -86,15 +86,17 @@ class Lanes:
         limit = self._config.queue_limit
         if key in self._lanes and len(self._lanes[key].jobs) >= limit:
             raise Busy(f"{limit} messages wait in session {key!r} already; try later")
-        self.wake(key).jobs.append(job)
+        self._lane(key).jobs.append(job)
 
-    def wake(self, key: str) -> _Lane:
+    def wake(self, key: str) -> None:
         """Have a session look into the inbox."""
+        self._lane(key).woken = True
+
+    def _lane(self, key: str) -> _Lane:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(key)
             self._gateway.spawn(self._work, lane)
-        lane.woken = True
         return lane
 
     def abort(self, key: str) -> bool:
@@ -113,15 +115,15 @@ class Lanes:
     # --- One lane -----------------------------------------------------------------
 
     async def _work(self, lane: _Lane) -> None:
-        pause, more = 1.0, True
+        pause = 1.0
         try:
-            while more:
-                lane.woken = False
+            while lane.jobs or lane.woken:
                 try:
                     async with self._limiter:
-                        more = await self._next(lane) or lane.woken
+                        await self._next(lane)
                     pause = 1.0
                 except Exception as exc:  # the message stays accepted
+                    lane.woken = True
                     trace = None if isinstance(exc, RustyclawError) else exc
                     problem = "session %s has to wait: %s"
                     logger.error(problem, lane.key, exc, exc_info=trace)
@@ -134,15 +136,15 @@ class Lanes:
             self._empty.set()
             self._empty = anyio.Event()
 
-    async def _next(self, lane: _Lane) -> bool:
-        """Do the next piece of work; return whether there was one."""
+    async def _next(self, lane: _Lane) -> None:
+        """Do the next piece of work; ``woken`` stays while the inbox has more."""
         if lane.jobs:
             await self._run_job(lane, lane.jobs.popleft())
-            return True
-        waiting = await self._waiting(lane.key)
-        if waiting:
+            return
+        lane.woken = False
+        if waiting := await self._waiting(lane.key):
             await self._answer(lane, waiting)
-        return bool(waiting)
+            lane.woken = True
 
     async def _waiting(self, key: str) -> list[Inbound]:
         return await self._journal.waiting(key, self._config.queue_limit)

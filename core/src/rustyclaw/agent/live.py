@@ -44,11 +44,9 @@ class LiveSession:
 
     async def reload(self) -> None:
         """Read index row and, if it has changed, transcript again."""
-        info = await self.store.get_or_create(self.info.key)
-        moved = info.session_id != self.info.session_id
-        self.info = info
-        if moved or await self.transcript.changed_on_disk():
-            self.transcript = await self.store.transcript(info)
+        known = self.transcript
+        self.info, self.transcript = await self.store.refresh(self.info, known)
+        if self.transcript is not known:
             self.sources, self.answers, self._conversation = set(), {}, None
             self._index(self.transcript.entries)
 

@@ -147,9 +147,10 @@ def show(rows: Any, as_json: bool, columns: str = "") -> None:
         print(json.dumps(rows, indent=2, default=str))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*columns.split(), box=None, pad_edge=False)
+    names = [Column(name, overflow="fold") for name in columns.split()]
+    table = Table(*names, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in columns.split()))
     console = Console(

@@ -219,6 +219,7 @@ class Config(_Section):
     logging: LoggingConfig = setting(LoggingConfig, "the log")
     gateway: GatewayConfig = setting(GatewayConfig, "the process")
     _source: Source = pydantic.PrivateAttr(default_factory=Source)
+    _agents: dict[str, AgentConfig] = pydantic.PrivateAttr(default_factory=dict)
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         return [("path", str(self.path))]  # raw sections hold secrets
@@ -259,10 +260,14 @@ class Config(_Section):
 
         :raises ConfigError: There is no such agent.
         """
-        known = {a.id: a for a in self.agents.list} or {"main": AgentConfig(id="main")}
-        if agent_id(id) not in known:
-            raise ConfigError(f"there is no agent {id!r}; known are {', '.join(known)}")
-        return known[agent_id(id)]
+        if not self._agents:
+            agents = self.agents.list or (AgentConfig(id="main"),)
+            self._agents.update((agent.id, agent) for agent in agents)
+        found = self._agents.get(id) or self._agents.get(agent_id(id))
+        if found is None:
+            known = ", ".join(self._agents)
+            raise ConfigError(f"there is no agent {id!r}; known are {known}")
+        return found
 
     def section(self, kind: Kind, name: str, model: type[M]) -> M:
         """Return a plugin's section as its own model; absent means all defaults.

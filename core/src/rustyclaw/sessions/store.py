@@ -96,6 +96,19 @@ class SessionStore:
             lambda db: _find(db, name) or _write(db, _new(name))
         )
 
+    async def refresh(
+        self, info: SessionInfo, transcript: Transcript
+    ) -> tuple[SessionInfo, Transcript]:
+        """Return a session as it is now; the transcript itself if nobody changed it."""
+        name = self._key(info.key)
+        now, is_ours = await self._database.read(
+            lambda db: (_find(db, name), transcript.is_ours())
+        )
+        now = now or await self.get_or_create(info.key)
+        if not is_ours or now.session_id != info.session_id:
+            transcript = await self.transcript(now)
+        return now, transcript
+
     async def list(
         self, agent: str | None = None, limit: int | None = None, search: str = ""
     ) -> tuple[SessionInfo, ...]:

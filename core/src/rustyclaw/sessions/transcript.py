@@ -113,7 +113,7 @@ class Transcript:
 
     async def changed_on_disk(self) -> bool:
         """Return whether somebody else has written, moved or cut the file."""
-        return not await to_thread.run_sync(self._is_ours)
+        return not await to_thread.run_sync(self.is_ours)
 
     async def _store(self, work: Callable[[], T]) -> T:
         try:
@@ -124,7 +124,8 @@ class Transcript:
                 "its permissions, then try again"
             ) from exc
 
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
+        """Return whether nobody else has changed the file; a quick look at it."""
         return not self._stale and _look(self.path) == self._seen
 
     # --- Reading ----------------------------------------------------------------
@@ -189,7 +190,7 @@ class Transcript:
     # --- Writing ----------------------------------------------------------------
 
     def _append(self, entries: Sequence[Entry], sync: bool) -> list[Entry]:
-        if self._suspect and self._is_ours():
+        if self._suspect and self.is_ours():
             self._replace(self.entries)
         linked, parent = [], self.entries[-1].id if self.entries else None
         for entry in entries:
@@ -204,7 +205,7 @@ class Transcript:
         return linked
 
     def _write(self, data: bytes, force: bool) -> None:
-        self._stale = not self._is_ours()
+        self._stale = not self.is_ours()
         if not self.path.parent.exists():
             for folder in reversed(self.path.parents):
                 folder.mkdir(mode=0o700, exist_ok=True)

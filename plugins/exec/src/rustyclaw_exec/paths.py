@@ -93,6 +93,7 @@ _STARTUP_SYSTEM = re.compile(
     r"|/var/spool/(?:cron|at)|/(?:usr/)?lib/systemd|/Library/Launch"
 )
 _STARTUP_NAME = re.compile(r"[^/]*\.pth|(?:site|user)customize\.py")
+_CLASS = re.compile(rf"{CLASS}[^\]]*\]")
 _GIT_HOOK = re.compile(r"(?:^|/)\.git/(?:hooks(?:/|$)|config$)")
 
 
@@ -223,11 +224,10 @@ class Places:
             return True
         if not GLOB.search(path):
             return False
-        pattern = re.compile(_pattern(path))
-        examples = (
-            e.format(home=self.home, state=self.state) for e in _SECRET_EXAMPLES
+        return any(
+            _may_become(path, example.format(home=self.home, state=self.state))
+            for example in _SECRET_EXAMPLES
         )
-        return any(pattern.fullmatch(example) for example in examples)
 
     def holds_secrets(self, target: Target) -> bool:
         """Return whether credentials lie somewhere below a folder."""
@@ -266,20 +266,28 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-_PIECE = re.compile(rf"([{STAR}{ONE}])|{CLASS}([!^]?)([^\]]*)\]|(.)", re.DOTALL)
+def _may_become(pattern: str, path: str) -> bool:
+    """Return whether a marked path fits a path, part by part."""
+    patterns, parts = pattern.split("/"), path.split("/")
+    return len(patterns) == len(parts) and all(map(_fits, patterns, parts))
 
 
-def _pattern(path: str) -> str:
-    """Turn a marked path into a regular expression for the paths it may become."""
-    pattern = []
-    previous = "/"
-    for found in _PIECE.finditer(path):
-        hidden = "(?!\\.)" if previous == "/" else ""  # patterns skip dot files
-        if found[1]:
-            pattern.append(f"{hidden}[^/]{'*' if found[1] == STAR else ''}")
-        elif found[4]:
-            pattern.append(re.escape(found[4]))
-        else:  # ranges and negations count as any character
-            pattern.append(f"{hidden}[^/]")
-        previous = found[0]
-    return "".join(pattern)
+def _fits(pattern: str, name: str) -> bool:
+    """Match a name in linear steps back; classes count as any character."""
+    if name.startswith(".") and pattern[:1] in (STAR, ONE, CLASS):
+        return False  # patterns skip dot files
+    pattern = _CLASS.sub(ONE, pattern)
+    at = place = 0
+    star = -1
+    resume = 0
+    while at < len(name):
+        if place < len(pattern) and pattern[place] in (ONE, name[at]):
+            at, place = at + 1, place + 1
+        elif place < len(pattern) and pattern[place] == STAR:
+            star, resume, place = place, at, place + 1
+        elif star >= 0:
+            resume += 1
+            at, place = resume, star + 1
+        else:
+            return False
+    return not pattern[place:].strip(STAR)

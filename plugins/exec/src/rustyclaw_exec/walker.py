@@ -62,7 +62,9 @@ from rustyclaw_exec.verdict import Finding, Rule
 from rustyclaw_exec.world import World, joined
 
 #: Programs that may be judged for one command, and scripts within scripts.
-_MAX_CALLS, _MAX_SCRIPTS = 1500, 8
+_MAX_CALLS, _MAX_SCRIPTS = 1000, 8
+#: Words of all those calls together.
+_MAX_WORDS = 40_000
 _STDOUT = re.compile(r"/dev/(?:stdout|stderr|tty|fd/\d+)|/proc/self/fd/\d+")
 _PLACEHOLDER: dict[int, str] = {
     ord(mark): "${__}" for mark in (UNKNOWN, OUTPUT, BELOW, PARENT)
@@ -85,7 +87,7 @@ class Walker(World):
         self._functions: dict[str, Node] = {}
         self._running: set[str] = set()
         self._deferred: list[Flow] = []
-        self._calls = 0
+        self._calls = self._words = 0
         self._scripts = 0
 
     def walk(self, text: str) -> list[Finding]:
@@ -283,7 +285,8 @@ class Walker(World):
     ) -> Flow:
         """Judge one program and return what it prints."""
         self._calls += 1
-        if self._calls > _MAX_CALLS:
+        self._words += len(arguments)
+        if self._calls > _MAX_CALLS or self._words > _MAX_WORDS:
             raise TooComplex
         call = self._call(arguments, stdin, tags)
         if not is_known(call.path):
