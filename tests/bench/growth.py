@@ -28,7 +28,7 @@ WINDOW = 10**9
 
 async def measure(quick: bool) -> list[Row]:
     """Return the rows of long transcripts and of long runs."""
-    runs = 3 if quick else 60
+    runs = 3 if quick else 120
     return [
         *await _turns("compacted", runs),
         *await _turns("whole", runs),
@@ -62,7 +62,7 @@ async def _turns(kind: str, runs: int) -> list[Row]:
             median=cost.cpu * 1e3,
             floor=shortest.cpu * 1e3,
             target=FLAT if kind == "compacted" else None,
-            note=f"after 10; is sent {sizes[length]:,} messages, not {sizes[10]}",
+            note=f"after 10; sends {sizes[length]:,} messages, not {sizes[10]}",
         )
         for length, cost in zip(LENGTHS[1:], longer, strict=True)
     ]

@@ -37,7 +37,7 @@ async def measure(quick: bool) -> list[Row]:
         once, libraries = await alternate(
             process(RUSTYCLAW, "agent", "-m", "hi", RUSTYCLAW_HOME=home),
             process(*LIBRARIES),
-            runs=2 if quick else 20,
+            runs=2 if quick else 30,
             warm_up=1 if quick else 3,
         )
     return [

@@ -27,7 +27,7 @@ async def measure(quick: bool) -> list[Row]:
                 hand.turn,
                 partial(play.turn, gateway, model, ROUNDS, session="tools"),
                 partial(hand.turn, ROUNDS),
-                runs=5 if quick else 150,
+                runs=5 if quick else 300,
                 warm_up=5,
             )
     one, one_floor = _round(plain, tools), _round(plain_floor, tools_floor)

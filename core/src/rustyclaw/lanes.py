@@ -250,7 +250,10 @@ class Lanes:
             self._gateway.publish(key, run_id, event)
             if events is not None:
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    await events.send(event)
+                    try:
+                        events.send_nowait(event)
+                    except anyio.WouldBlock:  # the reader is slow
+                        await events.send(event)
 
         return emit
 

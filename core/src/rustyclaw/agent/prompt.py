@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
@@ -49,7 +50,11 @@ def system_prompt(
         f"Host: {platform.system()} {platform.machine()}",
     ]
     left = defaults.bootstrap_total_chars
-    for file in WORKSPACE_FILES:
+    try:
+        present = os.listdir(workspace)
+    except OSError:  # no folder, no files
+        present = []
+    for file in (name for name in WORKSPACE_FILES if name in present):
         text = _read(workspace / file, min(left, defaults.bootstrap_max_chars))
         if text:
             parts.append(f"## {file}\n\n{text}")

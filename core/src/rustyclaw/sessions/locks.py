@@ -55,8 +55,7 @@ class SessionLock:
                 for folder in reversed(self._path.parents):
                     folder.mkdir(mode=0o700, exist_ok=True)
             lock.acquire(blocking=False)
-            if self._path.read_text() != str(os.getpid()):
-                self._path.write_text(str(os.getpid()))
+            self._sign()
         except Timeout:
             text = ""
             with suppress(OSError):  # it is there only to be named
@@ -70,3 +69,14 @@ class SessionLock:
             ) from exc
         self._lock = lock
         return None
+
+    def _sign(self) -> None:
+        """Write our process id into the file, if it is not there from last time."""
+        name = str(os.getpid()).encode()
+        fd = os.open(self._path, os.O_RDWR)
+        try:
+            if os.read(fd, 32) != name:
+                os.truncate(fd, 0)
+                os.pwrite(fd, name, 0)
+        finally:
+            os.close(fd)

@@ -90,7 +90,7 @@ class ExecTool(Tool):
             finished = await run_shell(
                 params.command, folder=folder, environment=environment, limits=limits
             )
-        except (OSError, UnicodeEncodeError) as exc:
+        except OSError as exc:
             raise ToolError(f"the command could not be started: {exc}") from None
         return _result(finished, limits)
 

@@ -24,7 +24,6 @@ from rustyclaw_exec.rules.catalog import (
     SPOOFED,
     TOO_COMPLEX,
     UNPARSABLE,
-    WRITTEN_PROGRAM,
 )
 from rustyclaw_exec.rules.code import judge_code
 from rustyclaw_exec.rules.files import written
@@ -157,10 +156,7 @@ class Walker(World):
         if language == "shell":
             return self.judge_shell(flow, None)
         call = self._call((path,), None, flow.tags)
-        found = list(judge_code(call, language, flow))
-        return (
-            found if found or language == "python" else [Finding(WRITTEN_PROGRAM, path)]
-        )
+        return list(judge_code(call, language, flow))
 
     # --- Nodes ----------------------------------------------------------------
 

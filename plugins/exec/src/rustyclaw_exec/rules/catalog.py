@@ -20,7 +20,6 @@ DYNAMIC_COMMAND = Rule("dynamic.command", "ask", "what runs is decided at run ti
 DYNAMIC_SCRIPT = Rule("dynamic.script", "ask", "runs text that is not known yet")
 DYNAMIC_CODE = Rule("dynamic.code", "ask", "inline code that is not plainly harmless")
 DYNAMIC_OPTION = Rule("dynamic.option", "ask", "an option makes it run a program")
-WRITTEN_PROGRAM = Rule("dynamic.written", "ask", "runs a file that it has just written")
 LOADER = Rule("dynamic.loader", "ask", "starts a program behind another one's back")
 REBOUND = Rule("dynamic.rebound", "ask", "changes which program a name means")
 LOADED = Rule("dynamic.environment", "ask", "a variable makes programs load code")

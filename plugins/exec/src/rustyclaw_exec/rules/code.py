@@ -27,7 +27,7 @@ from rustyclaw_exec.verdict import Finding
 _MAX_STRINGS = 40
 _STRING = re.compile(
     r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`((?:[^`\\]|\\.)*)`"
-    r"|(?:\b(?:qx|qq|q)|%x)\s*[({\[<|/]([^)}\]>|/]*)[)}\]>|/]",
+    r"|(?:\b(?:qx|qq|q)|%x)\s*[({\[<|/]([^)}\]>|/]{0,999})[)}\]>|/]",
     re.DOTALL,
 )
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)

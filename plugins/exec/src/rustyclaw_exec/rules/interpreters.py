@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rustyclaw_exec.call import Call
 from rustyclaw_exec.options import Syntax, options_of
-from rustyclaw_exec.rules.catalog import DYNAMIC_OPTION, GATEWAY, LOADED
+from rustyclaw_exec.rules.catalog import DYNAMIC_OPTION, DYNAMIC_SCRIPT, GATEWAY, LOADED
 from rustyclaw_exec.rules.code import judge_code
 from rustyclaw_exec.tables import programs
 from rustyclaw_exec.values import Flow, names
@@ -50,6 +50,8 @@ def _shell_script(call: Call, operands: list[str]) -> Iterator[Finding]:
         call.judge.assign(str(place), Flow(value, call.tags))
     if operands:
         yield from call.shell(operands[0], stdin=call.stdin)
+    else:  # what should be the script looks like an option
+        yield call.found(DYNAMIC_SCRIPT)
 
 
 # --- Python -------------------------------------------------------------------

@@ -180,12 +180,12 @@ def _makefile(call: Call, flow: Flow) -> Iterator[Finding]:
 
 
 _DATABASE_RUNS = re.compile(
-    r"(?:^|[\n;])\s*(?:\.(?:shell|system)\s|\\!|system\s|!)\s*(.*)"
-    r"|\bPROGRAM\s+'([^']*)'|(?:^|\n)\s*\.(?:once|output)\s+\|(.*)",
+    r"(?:^|[\n;])[ \t]*(?:\.(?:shell|system)\s|\\!|system\s|!)\s*(.*)"
+    r"|\bPROGRAM\s+'([^']*)'|(?:^|\n)[ \t]*\.(?:once|output)\s+\|(.*)",
     re.IGNORECASE,
 )
 _DATABASE_LOADS = re.compile(
-    r"(?:^|\n)\s*\.(?:load|import\s+\|)|\bload_extension\s*\(|\bwritefile\s*\("
+    r"(?:^|\n)[ \t]*\.(?:load|import\s+\|)|\bload_extension\s*\(|\bwritefile\s*\("
     r"|\bedit\s*\("
     r"|\bINTO\s+(?:OUT|DUMP)FILE\b"
     r"|\bxp_cmdshell\b|\\o\s*\|",

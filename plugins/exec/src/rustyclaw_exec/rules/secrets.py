@@ -41,6 +41,7 @@ _TREE_READERS = names(
     "grep egrep fgrep rg ag ack tar bsdtar zip 7z cp rsync scp strings cpio"
 )
 _SUBSCRIPT = re.compile(r"\w+\[")
+_LONGEST_PATH = 4096
 _SEPARATORS = re.compile(r"[=@:<,]")
 
 
@@ -48,8 +49,8 @@ def candidates(argument: str) -> Iterator[str]:
     """Return the parts of an argument that may be paths."""
     argument = argument.removeprefix("file://")
     yield argument.partition(":")[0]
-    for found in _SEPARATORS.finditer(argument[:4096]):
-        rest = argument[found.end() :].removeprefix("//")
+    for found in _SEPARATORS.finditer(argument):
+        rest = argument[found.end() : found.end() + _LONGEST_PATH].removeprefix("//")
         yield rest.partition(":")[0]
 
 
