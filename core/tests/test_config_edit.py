@@ -371,3 +371,13 @@ def test_what_is_set_is_what_is_loaded(dotted: str, value: Any) -> None:
         for key in (name, *rest):
             after = after[int(key) if key.isdecimal() else key]
         assert after == value
+
+
+@pytest.mark.parametrize("dotted", ["agents.defaults.max_token", "agnets.list", "nope"])
+def test_a_key_that_does_not_exist_is_not_set(tmp_path: Path, dotted: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("old_typo: 1\nagents: {}\n")
+    with pytest.raises(ConfigError, match="unknown key"):
+        set_value(path, dotted, 5)
+    assert path.read_text() == "old_typo: 1\nagents: {}\n"
+    set_value(path, "agents.defaults.max_tokens", 5)  # the old one is no hindrance

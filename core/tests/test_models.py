@@ -146,3 +146,18 @@ async def test_a_window_that_is_too_small_is_refused(
 def _defaults(settings: dict[str, Any]) -> dict[str, Any]:
     defaults: dict[str, Any] = settings.get("agents", {}).get("defaults", {})
     return defaults
+
+
+async def test_a_provider_may_leave_in_peace(tmp_path: Path) -> None:
+    class Polite(FakeProvider):
+        left = False
+
+        async def __aexit__(self, *exc_info: object) -> None:
+            await anyio.sleep(0.01)  # says goodbye to its vendor
+            self.left = True
+
+    provider = Polite()
+    async with Bot(tmp_path, provider=provider) as bot:
+        await bot.say("hi")
+        assert not provider.left
+    assert provider.left

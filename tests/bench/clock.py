@@ -35,20 +35,26 @@ async def timed(work: Callable[[], Awaitable[object]]) -> Cost:
     return Cost(perf_counter() - wall, process_time() - cpu)
 
 
-async def alternate(*subjects: Subject, runs: int, warm_up: int = 2) -> list[Cost]:
+async def alternate(
+    *subjects: Subject, runs: int, warm_up: int = 2, block: int = 1
+) -> list[Cost]:
     """Run subjects by turns; return the median cost of each.
 
     What slows the machine for a while so slows all of them. The garbage collector
     stays on, as in a real gateway; it begins with nothing to do.
+
+    :param runs: How often it is each subject's turn.
+    :param block: How often a subject runs when it is its turn. With one, each finds
+        the processor's caches full of what the others have left.
     """
     samples: list[list[Cost]] = [[] for _ in subjects]
     order = list(range(len(subjects)))
     gc.collect()
     for run in range(warm_up + runs):
         for index in order if run % 2 else reversed(order):
-            cost = await subjects[index]()
+            costs = [await subjects[index]() for _ in range(block)]
             if run >= warm_up:
-                samples[index].append(cost)
+                samples[index] += costs
     return [
         Cost(
             statistics.median(cost.wall for cost in costs),

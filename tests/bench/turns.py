@@ -27,8 +27,8 @@ async def measure(quick: bool) -> list[Row]:
                 hand.turn,
                 partial(play.turn, gateway, model, ROUNDS, session="tools"),
                 partial(hand.turn, ROUNDS),
-                runs=5 if quick else 300,
-                warm_up=5,
+                runs=2 if quick else 30,
+                block=3 if quick else 10,
             )
     one, one_floor = _round(plain, tools), _round(plain_floor, tools_floor)
     rows = [

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from rustyclaw import hookspecs
+from rustyclaw.agent.models import entered
 from rustyclaw.approvals import Approval
 from rustyclaw.errors import Ask, ChannelError, StorageError, Veto
 from rustyclaw.messages import HookContext, Outbound, Sent
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SEND_SECONDS = 60.0
-_LEAVE_SECONDS = 5.0
 _HEALTHY_SECONDS = 60.0
 _MAX_ATTEMPTS = 5
 _LONGEST_PAUSE = 30.0
@@ -64,7 +61,7 @@ class Delivery:
         while not self.closing:
             started = anyio.current_time()
             try:
-                async with _entered(self.channel), anyio.create_task_group() as group:
+                async with entered(self.channel), anyio.create_task_group() as group:
                     group.start_soon(self._send_all)
                     await self._receive()
             except Exception as exc:
@@ -213,17 +210,6 @@ class Delivery:
             sent=sent,
             error=error,
         )
-
-
-@asynccontextmanager
-async def _entered(channel: Channel) -> AsyncIterator[None]:
-    """Enter a channel; it may log out in peace even if it was cancelled."""
-    await channel.__aenter__()
-    try:
-        yield
-    finally:
-        with anyio.move_on_after(_LEAVE_SECONDS, shield=True):
-            await channel.__aexit__(*sys.exc_info())
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -134,14 +134,13 @@ class Gateway:
             self._group = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(self._group.cancel_scope.cancel)
             channels = await anyio.to_thread.run_sync(self._load)
-            self._models = Models(self.config, self.loader, self.spawn)
             mind = Mind(
                 config=self.config,
                 home=self.home,
                 hooks=self.hooks,
                 tools=self.tools,
                 approvals=self.approvals,
-                models=self._models,
+                models=Models(self.config, self.loader, self.spawn),
                 loader=self.loader,
             )
             self._lanes = Lanes(self, mind)
@@ -191,7 +190,6 @@ class Gateway:
             logger.warning(text, budget)
         await self._lanes.end_all()
         await self.hooks.notify(hookspecs.gateway_stop, gateway=self, reason=reason)
-        self._models.closing.set()
 
     async def serve(self) -> None:
         """Run until SIGINT or SIGTERM; a second signal does not wait for runs."""

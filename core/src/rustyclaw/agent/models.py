@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
@@ -16,12 +18,14 @@ from rustyclaw.messages import ModelInfo
 
 if TYPE_CHECKING:
     from rustyclaw.config import Config
+    from rustyclaw.interfaces.channel import Channel
     from rustyclaw.loading import Loader
 
 #: Suggested when nothing at all is installed; it needs no key and no network.
 _FALLBACK_PROVIDER = "offline"
 _MIN_WINDOW = 16_000
 _OPENING_SECONDS = 30.0
+_LEAVING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,6 @@ class Models:
         self._loader = loader
         self._spawn = spawn
         self._opened: dict[str, _Opened] = {}
-        self.closing = anyio.Event()
 
     async def resolve(self, spec: str | None) -> Model:
         """Return the model that ``provider/model`` or ``provider`` names.
@@ -125,11 +128,11 @@ class Models:
                 opened.provider = await anyio.to_thread.run_sync(
                     self._loader.create, "providers", name, Provider
                 )
-                async with opened.provider:
+                async with entered(opened.provider):
                     opened.models = await opened.provider.models()
                     opening.deadline = inf
                     opened.ready.set()
-                    await self.closing.wait()
+                    await anyio.sleep_forever()
             if opening.cancelled_caught:
                 problem = f"provider {name!r} did not open in {_OPENING_SECONDS:g} s"
                 raise ProviderError(problem, kind="timeout", provider=name)
@@ -139,3 +142,14 @@ class Models:
             opened.problem = exc
             del self._opened[name]  # the next run tries again
             opened.ready.set()
+
+
+@asynccontextmanager
+async def entered(plugin: Provider | Channel) -> AsyncIterator[None]:
+    """Enter a provider or channel; it may leave in peace even if it was cancelled."""
+    await plugin.__aenter__()
+    try:
+        yield
+    finally:
+        with anyio.move_on_after(_LEAVING_SECONDS, shield=True):
+            await plugin.__aexit__(*sys.exc_info())

@@ -50,7 +50,11 @@ def set_value(path: Path, dotted: str, value: Any) -> None:
             _place(document, dotted.split("."), value)
             yaml.dump(document, buffer)
             after = _with_comments(before, buffer.getvalue())
-            parse_config(after, Source(path=path, env=env))
+            config = parse_config(after, Source(path=path, env=env))
+            for warning in config.warnings if value is not _ABSENT else ():
+                named = warning.partition(": unknown key")[0].rpartition(" ")[2]
+                if f"{dotted}.".startswith(f"{named}."):  # ours, not an older one
+                    raise ConfigError(warning)
             if yaml.load(after) != document:  # ruamel stumbles over a few odd values
                 raise ConfigError(f"{dotted!r} cannot be set; use an editor")
             _replace(path, after)

@@ -41,6 +41,9 @@ class Judge(Protocol):
     def content(self, path: str) -> Flow | None:
         """Return what this command wrote to a path earlier on."""
 
+    def change_folder(self, arguments: Sequence[str]) -> None:
+        """Follow a ``cd`` with these arguments."""
+
     def assign(self, name: str, value: Flow) -> None:
         """Remember what a variable may hold."""
 

@@ -65,6 +65,7 @@ _MAX_CALLS, _MAX_SCRIPTS = 1000, 8
 #: Words of all those calls together.
 _MAX_WORDS = 40_000
 _STDOUT = re.compile(r"/dev/(?:stdout|stderr|tty|fd/\d+)|/proc/self/fd/\d+")
+_DESCRIPTOR = re.compile(r"/dev/fd/|/proc/[^/]+/fd/")
 _PLACEHOLDER: dict[int, str] = {
     ord(mark): "${__}" for mark in (UNKNOWN, OUTPUT, BELOW, PARENT)
 }
@@ -144,9 +145,9 @@ class Walker(World):
 
     def judge_file(self, path: str, language: str) -> list[Finding]:
         """Judge a file that will run, by what this command wrote into it."""
-        if OPAQUE.search(path):
-            return [Finding(DYNAMIC_SCRIPT, path)]
         flow = self.content(path)
+        if OPAQUE.search(path) or (flow is None and _DESCRIPTOR.match(path)):
+            return [Finding(DYNAMIC_SCRIPT, path)]
         if flow is None:
             return []
         if "remote" in flow.tags:
@@ -290,7 +291,9 @@ class Walker(World):
         if not call.path.isascii():
             self._found(SPOOFED, call.path)
         if call.name in ("cd", "pushd", "popd", "chdir"):
-            self.change_folder(call.args if call.name != "popd" else ("-",))
+            stack = call.name in ("pushd", "popd")
+            turned = call.name == "popd" or not call.args or call.args[0][0:1] in "+-"
+            self.change_folder(("-",) if stack and turned else call.args)
         self.findings += judge(call)
         if "/" in call.path:
             self.findings += self.judge_file(call.path, "shell")
@@ -324,32 +327,39 @@ class Walker(World):
         """Judge redirections; return the input and the files of the output."""
         outputs: list[str] = []
         for redirect in redirects:
+            given: Flow | None = None
             if redirect.document is not None:
-                stdin = self.expander.text(redirect.document.body)
-                continue
-            if redirect.operator == "<<<":
-                stdin = self.expander.text(redirect.target) + Flow("\n")
-                continue
-            for fields in self._fields(redirect.target)[0]:
-                for path in fields:
-                    if redirect.operator in ("<&", ">&") and path.strip("-").isdigit():
-                        continue
-                    stdin = self._redirect(redirect, path, stdin, outputs)
+                given = self.expander.text(redirect.document.body)
+            elif redirect.operator == "<<<":
+                given = self.expander.text(redirect.target) + Flow("\n")
+            else:
+                for fields in self._fields(redirect.target)[0]:
+                    for path in fields:
+                        given = self._redirect(redirect, path, outputs) or given
+            if given is not None and redirect.descriptor in ("", "0"):
+                stdin = given
+            elif given is not None:
+                self.describe(int(redirect.descriptor), given)
         return stdin, outputs
 
     def _redirect(
-        self, redirect: Redirect, path: str, stdin: Flow | None, outputs: list[str]
+        self, redirect: Redirect, path: str, outputs: list[str]
     ) -> Flow | None:
-        call = self._call((redirect.operator, path), None, frozenset())
-        if redirect.operator in ("<", "<>", "<&"):
-            self.findings += check_arguments(call)
-            tags = frozenset({"secret"}) if is_secret(call, path) else frozenset[str]()
-            stdin = self.content(path) or Flow(OUTPUT, tags)
-        if redirect.operator not in ("<", "<&"):
+        """Judge a redirection; return what it gives to read."""
+        operator = redirect.operator
+        if operator in ("<&", ">&") and path.strip("-").isdigit():
+            copied = self.content(f"/dev/fd/{path.strip('-')}") or Flow(OUTPUT)
+            return copied if operator == "<&" else None
+        call = self._call((operator, path), None, frozenset())
+        if operator not in ("<", "<&"):
             self.findings += written(call, path)
             if redirect.descriptor in ("", "1") and not _STDOUT.fullmatch(path):
                 outputs.append(path)
-        return stdin
+        if operator not in ("<", "<>", "<&"):
+            return None
+        self.findings += check_arguments(call)
+        tags = frozenset({"secret"}) if is_secret(call, path) else frozenset[str]()
+        return self.content(path) or Flow(OUTPUT, tags)
 
     def _stored(self, flow: Flow, outputs: list[str]) -> Flow:
         for path in outputs:

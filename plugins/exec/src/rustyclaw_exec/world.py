@@ -9,6 +9,7 @@ from rustyclaw_exec.paths import Places, Target
 from rustyclaw_exec.syntax import Script
 from rustyclaw_exec.values import NOTHING, UNKNOWN, Flow
 
+_DESCRIPTORS = "/dev/fd/"
 _TEMPORARY = "/tmp"  # noqa: S108  a name to reason about
 _FOREIGN_VARIABLES = ("PATH", "USER", "LANG", "TERM", "TZ", "HOSTNAME", "SHELL", "UID")
 
@@ -54,8 +55,9 @@ class World:
     def content(self, path: str) -> Flow | None:
         """Return what this command wrote to a path earlier on."""
         for target in self.targets(path):
-            if target.path in self._files:
-                return self._files[target.path]
+            name = target.path.replace("/proc/self/fd/", _DESCRIPTORS)
+            if name in self._files:
+                return self._files[name]
         return None
 
     def assign(self, name: str, value: Flow) -> None:
@@ -63,14 +65,14 @@ class World:
         self.expander.assign(name, value)
 
     def change_folder(self, arguments: Sequence[str]) -> None:
-        """Follow a ``cd`` or ``pushd``; where it leads may be unknown."""
+        """Follow a ``cd``; where it leads may be unknown, then or for good."""
         operands = [a for a in arguments if not a.startswith("-") or a == "-"]
-        if operands[:1] == ["-"]:
+        goal = operands[0] if operands else self.places.home
+        if goal == "-" or "CDPATH" in self.expander.variables:
             self.cwds = ("",)
             return
-        goal = operands[0] if operands else self.places.home
-        located = [self.places.locate(goal, cwd) for cwd in self.cwds]
-        self.cwds = tuple(t.path if t.exact else "" for t in located)
+        located = [target.path if target.exact else "" for target in self.targets(goal)]
+        self.cwds = tuple(dict.fromkeys(located[:4]))
         for cwd in self.cwds:
             self.assign("PWD", Flow(cwd or UNKNOWN))
 
@@ -87,11 +89,15 @@ class World:
             for target in list(self.targets(goal)):
                 self._links[link.path] = target.path
 
-    def pipe(self, flow: Flow) -> str:
-        """Return the path of a process substitution that prints ``flow``."""
-        path = f"/dev/fd/{63 + len(self._files)}"
+    def describe(self, descriptor: int, flow: Flow) -> str:
+        """Remember what a descriptor gives to read; return its path."""
+        path = f"{_DESCRIPTORS}{descriptor}"
         self._files[path] = flow
         return path
+
+    def pipe(self, flow: Flow) -> str:
+        """Return the path of a process substitution that prints ``flow``."""
+        return self.describe(63 + len(self._files), flow)
 
 
 def joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:

@@ -145,12 +145,22 @@ def _extract(call: Call) -> Iterator[Finding]:
         yield from written(call, "/")
 
 
+#: Short and long options that name a file to write, where ``-o`` is not all.
+_OUTPUTS = {
+    "curl": ("oDc", "output dump-header cookie-jar trace trace-ascii stderr"),
+    "wget": ("Oao", "output-document append-output output-file save-cookies"),
+    "openssl": ("", "out keyout writerand"),
+    "tcpdump": ("w", ""),
+}
+
+
 def _outputs(call: Call) -> Iterator[Finding]:
-    """Judge programs whose option names a file to write."""
-    letter = "O" if call.name == "wget" else "o"
-    syntax = Syntax(short=letter + "TXdHPAebu", long="output")
+    """Judge programs with options that name a file to write."""
+    letters, long = _OUTPUTS.get(call.name, ("o", "output"))
+    syntax = Syntax(letters + "TXdHPAebu", long, single_dash=call.name == "openssl")
     options = options_of(call.args, syntax)
-    for path in options.values(letter) + options.starting("output", 3):
+    paths = options.values(*letters, *long.split()) + options.starting("output", 3)
+    for path in paths:
         if path != "-":
             yield from written(call, path)
 
@@ -198,9 +208,10 @@ def _find(call: Call) -> Iterator[Finding]:
                 command.append(call.args[index])
                 index += 1
             for root in roots:
-                yield from call.program(
-                    [part.replace("{}", f"{root}/{BELOW}") for part in command]
-                )
+                found = [part.replace("{}", f"{root}/{BELOW}") for part in command]
+                if argument.endswith("dir") and root.startswith(("/", "~", "..")):
+                    call.judge.change_folder((f"{root}/{BELOW}",))
+                yield from call.program(found)
             if not narrow and command[:1] and command[0].endswith("rm"):
                 yield call.found(DESTROY_EVERYTHING)
 
@@ -214,7 +225,9 @@ PROGRAMS = programs(
         "tee sponge mkdir touch mkfifo mknod patch": _write_operands,
         "perl ruby": _in_place,
         "tar bsdtar unzip 7z": _extract,
-        "sort curl wget gcc cc g++ clang ld": _outputs,
+        "sort curl wget gcc cc g++ clang ld time strace ltrace gpg openssl tcpdump": (
+            _outputs
+        ),
         "truncate": _truncate,
         "dd": _dd,
         "rsync": _rsync_local,

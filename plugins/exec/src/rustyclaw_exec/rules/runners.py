@@ -107,6 +107,8 @@ def _env(call: Call) -> Iterator[Finding]:
         # Its own quoting is nearly a shell's; `${NAME}` is the same, too.
         yield from call.shell(" ".join([text, *options.operands]))
         return
+    for folder in options.values("C", "chdir"):
+        call.judge.change_folder((folder,))
     inner = list(options.operands)
     while inner and re.match(r"[^=]+=", inner[0]):
         name, _, value = inner.pop(0).partition("=")

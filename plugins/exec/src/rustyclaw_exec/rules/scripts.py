@@ -162,6 +162,10 @@ def _make(call: Call) -> Iterator[Finding]:
             yield from call.judge.judge_file(path, "unknown")
     for text in options.values("eval"):
         yield from _makefile(call, Flow(text))
+    for name in ("GNUmakefile", "makefile", "Makefile"):
+        content = call.judge.content(name)
+        if content is not None:
+            yield from _makefile(call, content)
     for operand in options.operands:
         name, equals, value = operand.partition("=")
         if equals and name in ("SHELL", ".SHELLFLAGS", "MAKEFLAGS"):
