@@ -154,3 +154,13 @@ async def test_what_finds_no_room_is_counted(tmp_path: Path) -> None:
     async with talk(tmp_path, plugin):
         pass
     assert any(r.get("dropped") for r in records(tmp_path))
+
+
+def test_a_torn_line_spoils_only_itself(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    log.append([{"hook": "one"}])
+    (file,) = tmp_path.glob("*.jsonl")
+    with file.open("a") as stream:
+        stream.write('{"hook": "to')  # as a kill in the middle of a write leaves it
+    AuditLog(tmp_path).append([{"hook": "three"}])
+    assert [p.partition(": ")[2] for p in verify(tmp_path)] == ["it is no audit record"]

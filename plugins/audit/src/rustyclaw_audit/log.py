@@ -43,11 +43,13 @@ class AuditLog:
             lines.append(text.encode() + b"\n")
             previous = sha256(text.encode()).hexdigest()
         path = self._folder / f"audit-{datetime.now(UTC):%Y-%m-%d}.jsonl"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         fd = os.open(path, flags, 0o600)
         try:
             size = os.fstat(fd).st_size
             data = b"".join(lines)
+            if size and os.pread(fd, 1, size - 1) != b"\n":  # a kill tore it
+                data = b"\n" + data
             try:
                 if os.write(fd, data) != len(data):
                     raise OSError("a part was written only")

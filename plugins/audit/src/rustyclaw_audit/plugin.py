@@ -263,14 +263,16 @@ class AuditPlugin:
         return known | {"text": text} if self.config.include_text else known
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
-        """Return a call's name, a digest of its arguments, and how they begin."""
-        arguments = dict(call.arguments)
-        whole = json.dumps(arguments, sort_keys=True, default=str)
-        shown = json.dumps(self._redacted(arguments), sort_keys=True, default=str)
+        """Return a call's name, a digest of its arguments, and how they begin.
+
+        The digest is of the redacted ones: a short secret could be guessed from it.
+        """
+        redacted = self._redacted(dict(call.arguments))
+        shown = json.dumps(redacted, sort_keys=True, default=str)
         return {
             "tool": call.name,
             "call": call.id,
-            "arguments_sha256": sha256(whole.encode()).hexdigest(),
+            "arguments_sha256": sha256(shown.encode()).hexdigest(),
             "arguments": shown[:_PREVIEW],
         }
 
