@@ -17,7 +17,7 @@ _OWN_ID = re.compile(r"call_(\d{1,9})_(\d{1,9})(?:x\d+)?")
 # In a group the core puts the speaker's name before what is said.
 _SPEAKER = re.compile(r"^\[[^\]\n]{1,100}\] ")
 # How the core's own messages begin; they come first and the user did not write them.
-_NOT_THE_USER = (
+NOT_THE_USER = (
     "[Summary of the conversation so far]",
     "(the conversation begins here)",
 )
@@ -69,7 +69,7 @@ def last_turn(messages: Sequence[Message]) -> Turn:
     A turn lasts until an assistant message without tool calls. What the user writes
     before that one, in several messages or while tools run, is one request.
     """
-    if messages and messages[0].text.startswith(_NOT_THE_USER):
+    if messages and messages[0].text.startswith(NOT_THE_USER):
         messages = messages[1:]
     starts: list[int] = []
     answered = True
