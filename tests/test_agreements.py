@@ -1,4 +1,4 @@
-"""Texts that two distributions must have in common, though neither imports the other."""
+"""Texts that core and plugin have in common, though neither imports the other."""
 
 from __future__ import annotations
 

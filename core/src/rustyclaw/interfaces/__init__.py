@@ -7,6 +7,9 @@ constructor.
 
 from __future__ import annotations
 
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -18,3 +21,28 @@ class PluginConfig(BaseModel):
         extra="forbid",
         coerce_numbers_to_str=True,  # ids on chat platforms often look like numbers
     )
+
+
+class Configured:
+    """What has settings: a tool, a toolset, a compactor."""
+
+    Config: ClassVar[type[BaseModel]] = PluginConfig
+
+    def __init__(self, config: Any = None) -> None:
+        self.config: Any = self.Config() if config is None else config
+
+
+class Connected(Configured):
+    """What is opened and closed as well: a provider, a channel."""
+
+    async def __aenter__(self) -> Self:
+        """Open connections, log in; an error here says that it cannot be used."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Log out, close connections; it has five seconds."""

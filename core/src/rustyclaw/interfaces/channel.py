@@ -20,12 +20,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
-from rustyclaw.interfaces import PluginConfig
+from rustyclaw.interfaces import Connected, PluginConfig
 from rustyclaw.messages import Inbound, Outbound, Sent, Target
 
 
@@ -110,29 +109,14 @@ class Route:
     max_body_bytes: int = 1_048_576
 
 
-class Channel(ABC):
+class Channel(Connected, ABC):
     """A chat platform: enter it, run it until cancelled, send through it.
 
     :cvar capabilities: What the platform can do.
     """
 
-    Config: ClassVar[type[ChannelConfig]] = ChannelConfig
+    Config = ChannelConfig
     capabilities: ClassVar[Capabilities] = Capabilities()
-
-    def __init__(self, config: Any = None) -> None:
-        self.config = self.Config() if config is None else config
-
-    async def __aenter__(self) -> Self:
-        """Log in; an error here marks the channel as failed."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Log out."""
 
     @abstractmethod
     async def run(self, inbox: Inbox) -> None:

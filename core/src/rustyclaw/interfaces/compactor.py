@@ -7,24 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
 
-from pydantic import BaseModel
-
-from rustyclaw.interfaces import PluginConfig
+from rustyclaw.interfaces import Configured
 from rustyclaw.messages import CompactionRequest, Message
 
 #: Asks the run's own model: system prompt and messages in, its text out.
 Summarize = Callable[[str, tuple[Message, ...]], Awaitable[str]]
 
 
-class Compactor(ABC):
+class Compactor(Configured, ABC):
     """A way to shorten a conversation."""
-
-    Config: ClassVar[type[BaseModel]] = PluginConfig
-
-    def __init__(self, config: Any = None) -> None:
-        self.config = self.Config() if config is None else config
 
     @abstractmethod
     async def compact(self, request: CompactionRequest, summarize: Summarize) -> str:

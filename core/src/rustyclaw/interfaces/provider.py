@@ -17,12 +17,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel
-
-from rustyclaw.interfaces import PluginConfig
+from rustyclaw.interfaces import Connected
 from rustyclaw.messages import ModelInfo, ModelRequest, StreamEvent
 
 
@@ -49,31 +46,15 @@ class TranscriptPolicy:
     trim_last_assistant: bool = True
 
 
-class Provider(ABC):
+class Provider(Connected, ABC):
     """A vendor of models.
 
     :cvar default_model: Used when the config names only the provider.
     :cvar transcript_policy: How conversations must look.
     """
 
-    Config: ClassVar[type[BaseModel]] = PluginConfig
     default_model: ClassVar[str]
     transcript_policy: ClassVar[TranscriptPolicy] = TranscriptPolicy()
-
-    def __init__(self, config: Any = None) -> None:
-        self.config = self.Config() if config is None else config
-
-    async def __aenter__(self) -> Self:
-        """Open connections; called once, when the gateway first needs it."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close connections."""
 
     @abstractmethod
     def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:

@@ -38,7 +38,7 @@ from typing import Any, ClassVar, Literal, get_type_hints, overload
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from rustyclaw.errors import ToolError
-from rustyclaw.interfaces import PluginConfig
+from rustyclaw.interfaces import Configured, PluginConfig
 from rustyclaw.messages import ToolCall, ToolResult, ToolSchema
 
 Effect = Literal["read", "write", "network", "exec", "message"]
@@ -62,7 +62,7 @@ class ToolContext:
     home: Path
 
 
-class Tool(ABC):
+class Tool(Configured, ABC):
     """One tool. The docstring of the class is what the model reads.
 
     :cvar name: Lower-case with underscores; unique among all tools.
@@ -73,12 +73,8 @@ class Tool(ABC):
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]] = PluginConfig
-    Config: ClassVar[type[BaseModel]] = PluginConfig
     effects: ClassVar[frozenset[Effect]] = frozenset({"read"})
     timeout_seconds: ClassVar[float] = 120.0
-
-    def __init__(self, config: Any = None) -> None:
-        self.config = self.Config() if config is None else config
 
     @abstractmethod
     async def run(self, params: Any, context: ToolContext) -> ToolResult:
@@ -119,13 +115,8 @@ class Tool(ABC):
             raise ToolError(f"wrong arguments for {self.name!r}: {problems}") from None
 
 
-class Toolset:
+class Toolset(Configured):
     """Several tools that come and go together and share one config section."""
-
-    Config: ClassVar[type[BaseModel]] = PluginConfig
-
-    def __init__(self, config: Any = None) -> None:
-        self.config = self.Config() if config is None else config
 
     def tools(self) -> Sequence[Tool]:
         """Return the tools. REQUIRED."""
