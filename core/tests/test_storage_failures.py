@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,9 +93,28 @@ async def test_a_home_that_cannot_be_used_stops_the_start(tmp_path: Path) -> Non
             raise AssertionError("it must not start")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_read_only_home_stops_the_start(tmp_path: Path) -> None:
-    tmp_path.chmod(0o555)
-    with pytest.raises(StorageError, match="permission"):
-        async with Gateway({}, home=tmp_path, discover=False):
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, where the tests may make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    if (
+        not shutil.which("mount")
+        or subprocess.run(mount, capture_output=True).returncode
+    ):
+        pytest.skip("may not mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def remount(place: Path, mode: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(place)], check=True)
+
+
+async def test_a_read_only_home_stops_the_start_with_one_line(mounted: Path) -> None:
+    remount(mounted, "ro")
+    with pytest.raises(StorageError, match=r"cannot (use|lock)") as refused:
+        async with Gateway({}, home=mounted, discover=False):
             raise AssertionError("it must not start")
+    assert "\n" not in str(refused.value)
