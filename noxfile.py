@@ -28,7 +28,6 @@ KINDS = ("tool", "channel", "provider", "hook")
 BUILDING = ("build", "editables", "hatchling", "twine")
 DOCUMENTING = ("mkdocs-material",)
 LINTING = ("codespell", "import-linter", "ruff")
-MEASURING = ("psutil",)
 TESTING = ("hypothesis", "pytest>=9", "trio")
 TYPING = ("mypy", "types-PyYAML")
 
@@ -197,7 +196,7 @@ def build(session: nox.Session) -> None:
 @nox.session(reuse_venv=False)
 def bench(session: nox.Session) -> None:
     """Measure built wheels against a floor; `-- --json` prints JSON."""
-    session.install(*build_wheels(session, *DISTS), *MEASURING)
+    session.install(*build_wheels(session, *DISTS))
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 
@@ -205,7 +204,7 @@ def bench(session: nox.Session) -> None:
 def constraints(session: nox.Session) -> None:
     """Rewrite .ci/constraints.txt with what resolves today."""
     os.environ.update(dict.fromkeys(UNCONSTRAINED, ""))
-    everything = (*BUILDING, *DOCUMENTING, *LINTING, *MEASURING, *TESTING, *TYPING)
+    everything = (*BUILDING, *DOCUMENTING, *LINTING, *TESTING, *TYPING)
     install_workspace(session, *everything, "nox", "pip", "uv")
     frozen = session.run("pip", "freeze", "--exclude-editable", silent=True)
     header = "# Written by `nox -s constraints`; CI installs exactly these versions.\n"

@@ -1,6 +1,6 @@
 """All seventeen hooks fire from a running gateway: one test for each, by its name.
 
-``tests/test_hookspecs.py`` demands that ``test_hook_<name>`` exists for every hook.
+``tests/test_docs.py`` demands that ``test_hook_<name>`` exists for every hook.
 """
 
 from __future__ import annotations

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import anyio
 from anyio import to_thread
 
 from rustyclaw.errors import SessionError, StorageError
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 _POLL_SECONDS = 0.05
 
@@ -29,7 +27,7 @@ class SessionLock:
     def __init__(self, session_file: Path, *, timeout_seconds: float = 10.0) -> None:
         self._path = session_file.with_name(f"{session_file.name}.lock")
         self._timeout = timeout_seconds
-        self._lock: BaseFileLock
+        self._fd: int
 
     async def __aenter__(self) -> Self:
         deadline = anyio.current_time() + self._timeout
@@ -43,40 +41,36 @@ class SessionLock:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._lock.release()
+        os.close(self._fd)  # which frees the lock
 
     def _try(self) -> str | None:
         """Take the lock, or return who holds it."""
-        from filelock import FileLock, Timeout  # slow to import; only writers need it
-
-        lock = FileLock(self._path, mode=0o600, thread_local=False)
         try:
-            if not self._path.parent.exists():
-                for folder in reversed(self._path.parents):
-                    folder.mkdir(mode=0o700, exist_ok=True)
-            lock.acquire(blocking=False)
-            self._sign()
-        except Timeout:
-            text = ""
-            with suppress(OSError):  # it is there only to be named
-                text = self._path.read_text(errors="replace")
-            return f"process {text}" if text.isdigit() else "another process"
+            fd = self._open()
         except OSError as exc:
-            lock.release()
             raise StorageError(
                 f"cannot lock {str(self._path)!r} ({exc.strerror}); check free space "
                 "and permissions"
             ) from exc
-        self._lock = lock
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.read(fd, 20).decode(errors="replace")
+            os.close(fd)
+            return f"process {text}" if text.isdigit() else "another process"
+        self._fd = fd
+        pid = b"%d" % os.getpid()
+        with suppress(OSError):  # it is there only to be named
+            if os.read(fd, 20) != pid:  # to write it anew costs as much as the rest
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, pid, 0)
         return None
 
-    def _sign(self) -> None:
-        """Write our process id into the file, if it is not there from last time."""
-        name = str(os.getpid()).encode()
-        fd = os.open(self._path, os.O_RDWR)
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         try:
-            if os.read(fd, 32) != name:
-                os.truncate(fd, 0)
-                os.pwrite(fd, name, 0)
-        finally:
-            os.close(fd)
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            for folder in reversed(self._path.parents):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            return os.open(self._path, flags, 0o600)
