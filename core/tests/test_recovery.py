@@ -11,7 +11,7 @@ import anyio
 import pytest
 from rustyclaw import ModelRequest, ProviderError, TextDelta, ToolResult, hookimpl, tool
 from rustyclaw.agent.recovery import RunFailed, is_overflow, run_error
-from rustyclaw.messages import Compacted
+from rustyclaw.runs import Compacted
 from rustyclaw.testing import Bot, FakeProvider, call, fault, hang
 
 LONG = {"session": {"compact_keep_recent": 12}}

@@ -26,7 +26,8 @@ from rustyclaw import (
     tool,
 )
 from rustyclaw.approvals import Approval, Approvals
-from rustyclaw.messages import HookContext, ToolEnded, ToolStarted
+from rustyclaw.messages import HookContext
+from rustyclaw.runs import ToolEnded, ToolStarted
 from rustyclaw.testing import Bot, call
 
 

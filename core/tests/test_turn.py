@@ -29,7 +29,7 @@ from rustyclaw import (
     hookimpl,
     tool,
 )
-from rustyclaw.messages import RunEnded
+from rustyclaw.runs import RunEnded
 from rustyclaw.testing import Bot, FakeProvider, call, fault, hang
 
 

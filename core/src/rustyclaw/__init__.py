@@ -28,11 +28,14 @@ _HOME = {
     "interfaces.tool": "Effect Tool ToolContext Toolset tool",
     "markers": "hookimpl",
     "messages": (
-        "Audio Compacted CompactionRequest CompactionResult File Finished HookContext "
-        "Image Inbound Message ModelInfo ModelRequest ModelResponse Outbound Prompt "
-        "RunEnded RunError RunEvent RunResult RunStarted Sender Sent StreamEvent "
-        "Target Text TextDelta Thinking ThinkingDelta ToolCall ToolCallDelta "
-        "ToolEnded ToolResult ToolSchema ToolStarted Usage"
+        "Audio CompactionRequest CompactionResult File Finished HookContext Image "
+        "Inbound Message ModelInfo ModelRequest ModelResponse Outbound Prompt Sender "
+        "Sent StreamEvent Target Text TextDelta Thinking ThinkingDelta ToolCall "
+        "ToolCallDelta ToolResult ToolSchema Usage"
+    ),
+    "runs": (
+        "Compacted RunEnded RunError RunEvent RunResult RunStarted ToolEnded "
+        "ToolStarted"
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

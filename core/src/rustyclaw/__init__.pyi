@@ -46,7 +46,6 @@ from rustyclaw.interfaces.tool import (
 from rustyclaw.markers import hookimpl as hookimpl
 from rustyclaw.messages import (
     Audio as Audio,
-    Compacted as Compacted,
     CompactionRequest as CompactionRequest,
     CompactionResult as CompactionResult,
     File as File,
@@ -60,11 +59,6 @@ from rustyclaw.messages import (
     ModelResponse as ModelResponse,
     Outbound as Outbound,
     Prompt as Prompt,
-    RunEnded as RunEnded,
-    RunError as RunError,
-    RunEvent as RunEvent,
-    RunResult as RunResult,
-    RunStarted as RunStarted,
     Sender as Sender,
     Sent as Sent,
     StreamEvent as StreamEvent,
@@ -75,11 +69,19 @@ from rustyclaw.messages import (
     ThinkingDelta as ThinkingDelta,
     ToolCall as ToolCall,
     ToolCallDelta as ToolCallDelta,
-    ToolEnded as ToolEnded,
     ToolResult as ToolResult,
     ToolSchema as ToolSchema,
-    ToolStarted as ToolStarted,
     Usage as Usage,
+)
+from rustyclaw.runs import (
+    Compacted as Compacted,
+    RunEnded as RunEnded,
+    RunError as RunError,
+    RunEvent as RunEvent,
+    RunResult as RunResult,
+    RunStarted as RunStarted,
+    ToolEnded as ToolEnded,
+    ToolStarted as ToolStarted,
 )
 
 __version__: str

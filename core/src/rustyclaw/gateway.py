@@ -38,9 +38,10 @@ from rustyclaw.interfaces.channel import Channel, Route
 from rustyclaw.interfaces.tool import Tool, Toolset
 from rustyclaw.lanes import Job, Lanes
 from rustyclaw.loading import Loader
-from rustyclaw.messages import Inbound, Message, RunEnded, RunEvent
+from rustyclaw.messages import Inbound, Message
 from rustyclaw.registry import Method, Registry
 from rustyclaw.routing import session_for
+from rustyclaw.runs import RunEnded, RunEvent
 from rustyclaw.sessions.journal import Reply
 from rustyclaw.sessions.key import resolve
 from rustyclaw.sessions.locks import SessionLock

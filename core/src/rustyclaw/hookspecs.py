@@ -37,12 +37,12 @@ if TYPE_CHECKING:
         ModelResponse,
         Outbound,
         Prompt,
-        RunResult,
         Sent,
         Target,
         ToolCall,
         ToolResult,
     )
+    from rustyclaw.runs import RunResult
 
 # --- The gateway wakes --------------------------------------------------------
 

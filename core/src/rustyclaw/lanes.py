@@ -21,17 +21,8 @@ from rustyclaw import hookspecs
 from rustyclaw.agent.live import LiveSession
 from rustyclaw.agent.turn import Incoming, Mind, Run, Turn
 from rustyclaw.errors import Busy, RustyclawError
-from rustyclaw.messages import (
-    HookContext,
-    Inbound,
-    Message,
-    RunEnded,
-    RunError,
-    RunEvent,
-    RunResult,
-    RunStarted,
-    Text,
-)
+from rustyclaw.messages import HookContext, Inbound, Message, Text
+from rustyclaw.runs import RunEnded, RunError, RunEvent, RunResult, RunStarted
 from rustyclaw.sessions.journal import Reply
 from rustyclaw.sessions.locks import SessionLock
 

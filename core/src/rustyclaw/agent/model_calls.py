@@ -17,7 +17,6 @@ from rustyclaw.agent.recovery import RunFailed, is_overflow, truncate_results
 from rustyclaw.agent.stream import Assembler
 from rustyclaw.errors import ProviderError, SessionError, StorageError
 from rustyclaw.messages import (
-    Compacted,
     Message,
     ModelRequest,
     ModelResponse,
@@ -27,6 +26,7 @@ from rustyclaw.messages import (
     ToolSchema,
     Usage,
 )
+from rustyclaw.runs import Compacted
 
 if TYPE_CHECKING:
     from rustyclaw.agent.models import Model

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rustyclaw.agent.truncation import cut_text
 from rustyclaw.errors import ProviderError, RustyclawError
-from rustyclaw.messages import Block, RunError, ToolResult
+from rustyclaw.messages import Block, ToolResult
+from rustyclaw.runs import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

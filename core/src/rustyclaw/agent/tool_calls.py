@@ -17,7 +17,8 @@ from rustyclaw import hookspecs
 from rustyclaw.agent.truncation import cut_text
 from rustyclaw.approvals import Approval
 from rustyclaw.errors import Ask, ToolError, Veto
-from rustyclaw.messages import ToolCall, ToolEnded, ToolResult, ToolStarted
+from rustyclaw.messages import ToolCall, ToolResult
+from rustyclaw.runs import ToolEnded, ToolStarted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

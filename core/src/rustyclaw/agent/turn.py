@@ -31,14 +31,12 @@ from rustyclaw.messages import (
     Message,
     ModelResponse,
     Prompt,
-    RunError,
-    RunEvent,
-    RunResult,
     ToolCall,
     ToolResult,
     ToolSchema,
     Usage,
 )
+from rustyclaw.runs import RunError, RunEvent, RunResult
 from rustyclaw.sessions.entries import Entry
 
 if TYPE_CHECKING:

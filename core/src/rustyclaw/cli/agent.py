@@ -23,7 +23,8 @@ from typer import Option
 from rustyclaw import Gateway, RustyclawError, __version__
 from rustyclaw.approvals import Approval
 from rustyclaw.cli.app import Json, clean, start
-from rustyclaw.messages import RunEnded, TextDelta, ToolEnded
+from rustyclaw.messages import TextDelta
+from rustyclaw.runs import RunEnded, ToolEnded
 from rustyclaw.sessions.key import resolve
 
 _HELP = """\

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rustyclaw.gateway import Gateway
-from rustyclaw.messages import RunEnded, RunEvent, RunResult
+from rustyclaw.runs import RunEnded, RunEvent, RunResult
 from rustyclaw.testing.fakes import FakeChannel, FakeProvider
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from rustyclaw.messages import (
     ModelResponse,
     Outbound,
     Prompt,
-    RunResult,
     Sender,
     Sent,
     Target,
@@ -24,6 +23,7 @@ from rustyclaw.messages import (
     ToolSchema,
     Usage,
 )
+from rustyclaw.runs import RunResult
 
 
 def _arguments() -> dict[str, dict[str, Any]]:
