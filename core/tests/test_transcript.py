@@ -44,7 +44,7 @@ async def test_a_new_transcript_is_empty_and_makes_no_file(path: Path) -> None:
     transcript = await Transcript.load(path, KEY)
     assert transcript.entries == []
     assert transcript.report == LoadReport()
-    assert not await transcript.changed_on_disk()
+    assert transcript.is_ours()
     assert not path.parent.exists()
 
 
@@ -68,13 +68,13 @@ async def test_entries_are_linked_and_read_back(path: Path) -> None:
     assert first.parent_id is None
     assert [e.parent_id for e in rest] == [first.id, rest[0].id]
     assert transcript.entries == [first, *rest]
-    assert not await transcript.changed_on_disk()
+    assert transcript.is_ours()
     again = await reloaded(path)
     assert again.entries == transcript.entries
     assert again.report == LoadReport(entries=3)
     await again.append(say("four"))
     assert again.entries[-1].parent_id == rest[-1].id
-    assert await transcript.changed_on_disk()
+    assert not transcript.is_ours()
 
 
 async def test_each_append_is_one_write_of_only_what_is_new(
@@ -184,7 +184,7 @@ async def test_a_tail_that_was_still_being_written_is_not_cut(path: Path) -> Non
     damage(path, lambda data: data + whole[:30])
     reader = await reloaded(path)
     damage(path, lambda data: data + whole[30:])
-    assert await reader.changed_on_disk()
+    assert not reader.is_ours()
     await reader.append(say("three"))
     assert texts(await reloaded(path)) == ["one", "two", "three"]
 
@@ -353,7 +353,7 @@ async def test_rewrite_replaces_all_entries_and_keeps_ids(path: Path) -> None:
     changed[1] = Entry.of(Message(role="tool", content=(result,)), id=changed[1].id)
     await transcript.rewrite(changed)
     assert transcript.entries == changed
-    assert not await transcript.changed_on_disk()
+    assert transcript.is_ours()
     await transcript.append(say("four"))
     again = await reloaded(path)
     assert again.entries[:3] == changed

@@ -145,10 +145,10 @@ async def test_live_concurrent_appends(live: Transcript) -> None:
 @pytest.mark.parametrize("keep", [0, 1, 200, 600])
 async def test_live_external_truncate(live: Transcript, keep: int) -> None:
     os.truncate(live.path, min(keep, live.path.stat().st_size))
-    changed = await live.changed_on_disk()
+    changed = not live.is_ours()
     assert changed or keep == 600
     await live.append(say("three"))
-    assert await live.changed_on_disk() == changed  # until it is loaded anew
+    assert live.is_ours() is not changed  # until it is loaded anew
     assert b"\0" not in live.path.read_bytes()
     again = await Transcript.load(live.path, KEY)
     assert texts(again)[-1] == "three"
@@ -160,11 +160,11 @@ async def test_live_inode_reuse(live: Transcript, tmp_path: Path) -> None:
     before = moved.read_bytes()
     await live.append(say("three"))
     assert moved.read_bytes() == before
-    assert await live.changed_on_disk()
+    assert not live.is_ours()
     again = await Transcript.load(live.path, KEY)
     assert texts(again) == ["three"]
     await again.append(say("four"))
-    assert not await again.changed_on_disk()
+    assert again.is_ours()
 
 
 async def test_a_folder_that_vanished_is_made_again(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ async def test_live_enospc(disk: Path) -> None:
     assert again.report.skipped_lines == 0
     ballast.unlink()
     await transcript.append(say("space again"), sync=True)
-    assert not await transcript.changed_on_disk()
+    assert transcript.is_ours()
     again = await Transcript.load(transcript.path, KEY)
     assert texts(again) == [*accepted, "space again"]
 
@@ -278,7 +278,7 @@ async def test_live_eio(live: Transcript, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.undo()
     await live.append(say("three"), sync=True)
     assert live.path.stat().st_ino != before.st_ino
-    assert not await live.changed_on_disk()
+    assert live.is_ours()
     again = await Transcript.load(live.path, KEY)
     assert again.entries == live.entries
     assert texts(again) == ["one", "two", "not synced", "three"]
@@ -298,7 +298,7 @@ async def test_what_another_writer_added_is_not_cut_off(
     with pytest.raises(StorageError):
         await live.append(say("three"), sync=True)
     monkeypatch.undo()
-    assert await live.changed_on_disk()
+    assert not live.is_ours()
     await live.append(say("four"))
     again = await Transcript.load(live.path, KEY)
     assert texts(again) == ["one", "two", "three", "of another writer", "four"]

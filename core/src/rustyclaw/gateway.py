@@ -106,7 +106,6 @@ class Gateway:
         if approver is not None:
             self.approvals.attach(approver)
         self.channels: dict[str, ChannelStatus] = {}
-        self.started_at = time()
         self._deliveries: dict[str, Delivery] = {}
         self._subscribers: list[MemoryObjectSendStream[GatewayEvent]] = []
         self._draining = False

@@ -111,10 +111,6 @@ class Transcript:
         """
         await self._store(partial(self._replace, entries))
 
-    async def changed_on_disk(self) -> bool:
-        """Return whether somebody else has written, moved or cut the file."""
-        return not await to_thread.run_sync(self.is_ours)
-
     async def _store(self, work: Callable[[], T]) -> T:
         try:
             return await to_thread.run_sync(work, limiter=self._limiter)
