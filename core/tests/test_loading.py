@@ -359,6 +359,21 @@ async def test_the_second_tool_of_a_name_is_refused(
     )
 
 
+async def test_a_toolset_with_a_tool_too_many_brings_none(tmp_path: Path) -> None:
+    @tool
+    async def other() -> str:
+        """Say something else."""
+        return "else"
+
+    class Both(Toolset):
+        def tools(self) -> list[Tool]:
+            return [other(), hello()]
+
+    async with Bot(tmp_path, plugins={"tools.a": hello, "tools.b": Both()}) as bot:
+        assert [t.name for t in bot.gateway.tools] == ["hello"]
+        assert ("tools", "b") in bot.gateway.loader.failures
+
+
 def test_a_config_that_is_wrong_is_no_plugin_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="drain_seconds"):
         Gateway({"gateway": {"drain_seconds": "long"}}, home=tmp_path)

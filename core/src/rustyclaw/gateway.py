@@ -259,6 +259,8 @@ class Gateway:
                 is_set = isinstance(brought, Toolset)
                 for tool in brought.tools() if is_set else (brought,):
                     self.tools.add(tool, owner=name)
+            if ("tools", name) in loader.failures:  # half a toolset is none
+                self.tools.remove(name)
         for name in loader.enabled("channels") if self.serving else ():
             self.channels[name] = ChannelStatus()
             with loader.tolerating("channels", name):
@@ -286,11 +288,8 @@ class Gateway:
         :raises Busy: The gateway drains, or too many messages wait.
         :raises ChannelError: It names no channel, so that nobody can decide about it.
         """
-        name, source, journal = (
-            message.target.channel,
-            message.source,
-            self.state.journal,
-        )
+        name, source = message.target.channel, message.source
+        journal = self.state.journal
         if self._draining:
             raise Busy("the gateway is stopping; try again later")
         if (delivery := self._deliveries.get(name)) is None:
