@@ -235,7 +235,7 @@ async def test_what_was_shown_is_not_shown_again(
 async def test_a_silent_stream_is_given_up(
     tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rustyclaw.agent.model_calls._SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr("rustyclaw.agent.model_calls._SILENCE_SECONDS", 0.5)
     async with Bot(tmp_path, script=[hang(), "awake"]) as bot:
         assert await bot.say("hello") == "awake"
     assert waits == [2.5]
@@ -244,14 +244,14 @@ async def test_a_silent_stream_is_given_up(
 async def test_a_slow_reader_is_no_silent_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rustyclaw.agent.model_calls._SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr("rustyclaw.agent.model_calls._SILENCE_SECONDS", 1.0)
     text = "word " * 1_000  # more pieces than wait for a reader
     answer = ""
     async with Bot(tmp_path, script=[text]) as bot:
         async for event in bot.gateway.run("hello"):
             if isinstance(event, TextDelta):
                 if not answer:
-                    await anyio.sleep(0.15)
+                    await anyio.sleep(1.2)
                 answer += event.text
     assert answer == text
 
