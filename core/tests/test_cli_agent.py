@@ -257,7 +257,7 @@ def terminal(env: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
 def test_a_person_is_asked(terminal: Callable[..., Terminal]) -> None:
     screen = terminal("agent", "-m", "use danger")
 
-    assert "arguments={'text': 'danger'}" in screen.wait_for("allow? [y/N]")
+    assert "arguments={'text': 'danger'}" in screen.wait_for("allow? [y/N/always]")
     screen.type("y\n")
     screen.wait_for('echo {"text": "danger"} ok')
     screen.wait_for("so: done")
@@ -270,7 +270,7 @@ def test_a_conversation_at_a_terminal(
     screen = terminal("agent")
     screen.wait_for("> ")
     screen.type("use danger\n")
-    screen.wait_for("allow? [y/N]")
+    screen.wait_for("allow? [y/N/always]")
     screen.type("\n")
     screen.wait_for("failed: ")
     screen.wait_for("> ")

@@ -24,7 +24,7 @@ from rustyclaw import (
     Veto,
     hookimpl,
 )
-from rustyclaw.approvals import Approval
+from rustyclaw.approvals import Approval, Decision
 from rustyclaw.delivery import split_text
 from rustyclaw.sessions.database import Database
 from rustyclaw.sessions.journal import Journal, Reply
@@ -312,9 +312,9 @@ async def test_an_operator_is_asked(
 ) -> None:
     asked: list[Approval] = []
 
-    async def operator(approval: Approval) -> bool:
+    async def operator(approval: Approval) -> Decision:
         asked.append(approval)
-        return bool(word)
+        return "allow-once" if word else "deny"
 
     async with bot_with(tmp_path, receipts, guard=Guard(ask=True)) as bot:
         if word is not None:

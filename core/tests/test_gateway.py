@@ -37,7 +37,7 @@ from rustyclaw import (
 )
 from rustyclaw.interfaces.channel import Route
 from rustyclaw.logs import configure
-from rustyclaw.registry import Method
+from rustyclaw.registry import Caller, Method
 from rustyclaw.testing import Bot, FakeChannel, FakeProvider, call, hang, make_gateway
 
 
@@ -139,7 +139,7 @@ async def test_a_drain_finishes_what_runs_and_takes_nothing_new(tmp_path: Path) 
         await provider.called.wait()
         async with anyio.create_task_group() as group:
             group.start_soon(bot.gateway.stop, "test")
-            while not bot.gateway._draining:
+            while not bot.gateway.draining:
                 await anyio.lowlevel.checkpoint()
             with pytest.raises(Busy):
                 await bot.gateway.accept(inbound())
@@ -168,7 +168,7 @@ async def test_a_channel_that_breaks_at_a_refusal_still_sends(tmp_path: Path) ->
     async with gateway, anyio.create_task_group() as group:
         await provider.called.wait()
         group.start_soon(gateway.stop, "test")
-        while not gateway._draining:
+        while not gateway.draining:
             await anyio.lowlevel.checkpoint()
         refuse.set()
         await anyio.wait_all_tasks_blocked()
@@ -234,7 +234,7 @@ async def test_a_task_of_a_plugin_may_fail(
 
 async def test_a_watcher_sees_all_runs(tmp_path: Path) -> None:
     async with Bot(tmp_path) as bot:
-        with bot.gateway.events() as events:
+        with bot.gateway.feed.events() as events:
             await bot.say("hello", session="a")
             await bot.channel.deliver("hi")
             await bot.reply()
@@ -252,7 +252,7 @@ async def test_watchers_that_do_not_read_or_have_gone_cost_nothing(
 ) -> None:
     long = "word " * 1000
     async with Bot(tmp_path) as bot:
-        with bot.gateway.events(), bot.gateway.events() as gone:
+        with bot.gateway.feed.events(), bot.gateway.feed.events() as gone:
             gone.close()
             assert await bot.say(long) == long
         assert sum(isinstance(e, TextDelta) for e in bot.events) > 256
@@ -272,7 +272,7 @@ class Adder:
 
     @hookimpl
     async def gateway_start(self, gateway: Gateway) -> None:
-        async def double(params: Mapping[str, Any]) -> int:
+        async def double(params: Mapping[str, Any], caller: Caller) -> int:
             if "n" not in params:
                 raise MethodError("n is missing")
             return int(params["n"]) * 2
@@ -426,7 +426,7 @@ async def test_no_secret_comes_out(
     )
     try:
         async with gateway:
-            with gateway.events() as events:
+            with gateway.feed.events() as events:
                 posted = await channel.next_sent()
                 async for event in gateway.run("tell me"):
                     seen.append(event)

@@ -230,7 +230,7 @@ async def test_commands_keep_their_place_among_messages(tmp_path: Path) -> None:
 async def test_stop_does_not_queue(tmp_path: Path, word: str) -> None:
     provider = FakeProvider(script=[hang(after=1), "fine"])
     async with Bot(tmp_path, provider=provider) as bot:
-        with bot.gateway.events() as events:
+        with bot.gateway.feed.events() as events:
             await bot.channel.deliver("talk")
             while not isinstance((await events.receive()).event, TextDelta):
                 pass

@@ -25,7 +25,7 @@ from rustyclaw import (
     hookimpl,
     tool,
 )
-from rustyclaw.approvals import Approval, Approvals
+from rustyclaw.approvals import Approval, Approvals, Decision
 from rustyclaw.messages import HookContext
 from rustyclaw.runs import ToolEnded, ToolStarted
 from rustyclaw.testing import Bot, call
@@ -382,9 +382,9 @@ async def test_an_operator_decides_about_exactly_the_call_that_runs(
 ) -> None:
     asked: list[Approval] = []
 
-    async def operator(approval: Approval) -> bool:
+    async def operator(approval: Approval) -> Decision:
         asked.append(approval)
-        return says
+        return "allow-once" if says else "deny"
 
     class Changer:
         @hookimpl
@@ -415,20 +415,20 @@ QUESTION = Approval(
 )
 
 
-async def yes(approval: Approval) -> bool:
-    return True
+async def yes(approval: Approval) -> Decision:
+    return "allow-once"
 
 
-async def no(approval: Approval) -> bool:
-    return False
+async def no(approval: Approval) -> Decision:
+    return "deny"
 
 
-async def asleep(approval: Approval) -> bool:
+async def asleep(approval: Approval) -> Decision:
     await anyio.sleep_forever()
-    return True
+    return "allow-once"
 
 
-async def broken(approval: Approval) -> bool:
+async def broken(approval: Approval) -> Decision:
     raise RuntimeError("the terminal is gone")
 
 

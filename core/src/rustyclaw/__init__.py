@@ -14,11 +14,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "config": "Config Secret load_config",
+    "approvals": "Approval Decision",
     "errors": (
         "Ask Busy ChannelError ConfigError MethodError PluginError ProviderError "
         "RustyclawError SessionError StorageError ToolError Veto"
     ),
+    "feed": "GatewayEvent Notice",
     "gateway": "Gateway",
+    "hooks": "HookCall",
     "interfaces": "PluginConfig",
     "interfaces.channel": (
         "Capabilities Channel ChannelConfig Inbox Route WebRequest WebResponse"
@@ -33,9 +36,10 @@ _HOME = {
         "Sent StreamEvent Target Text TextDelta Thinking ThinkingDelta ToolCall "
         "ToolCallDelta ToolResult ToolSchema Usage"
     ),
+    "registry": "Caller Method",
     "runs": (
-        "Compacted RunEnded RunError RunEvent RunResult RunStarted ToolEnded "
-        "ToolStarted"
+        "ActiveRun Compacted RunEnded RunError RunEvent RunOptions RunResult "
+        "RunStarted ToolEnded ToolStarted"
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -1,3 +1,4 @@
+from rustyclaw.approvals import Approval as Approval, Decision as Decision
 from rustyclaw.config import (
     Config as Config,
     Secret as Secret,
@@ -17,7 +18,9 @@ from rustyclaw.errors import (
     ToolError as ToolError,
     Veto as Veto,
 )
+from rustyclaw.feed import GatewayEvent as GatewayEvent, Notice as Notice
 from rustyclaw.gateway import Gateway as Gateway
+from rustyclaw.hooks import HookCall as HookCall
 from rustyclaw.interfaces import PluginConfig as PluginConfig
 from rustyclaw.interfaces.channel import (
     Capabilities as Capabilities,
@@ -73,11 +76,14 @@ from rustyclaw.messages import (
     ToolSchema as ToolSchema,
     Usage as Usage,
 )
+from rustyclaw.registry import Caller as Caller, Method as Method
 from rustyclaw.runs import (
+    ActiveRun as ActiveRun,
     Compacted as Compacted,
     RunEnded as RunEnded,
     RunError as RunError,
     RunEvent as RunEvent,
+    RunOptions as RunOptions,
     RunResult as RunResult,
     RunStarted as RunStarted,
     ToolEnded as ToolEnded,

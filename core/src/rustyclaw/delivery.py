@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from time import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -31,12 +32,14 @@ _LONGEST_PAUSE = 30.0
 class ChannelStatus:
     """How a channel is doing; times in seconds since the epoch.
 
-    :param state: ``starting``, ``connected``, ``ended`` or ``failed``.
+    :param state: ``starting``, ``connected``, ``ended``, ``failed`` or ``stopped``.
     """
 
     state: str = "starting"
     error: str = ""
+    since: float | None = None
     last_message: float | None = None
+    last_sent: float | None = None
 
 
 class Delivery:
@@ -54,8 +57,26 @@ class Delivery:
         self._more = anyio.Event()
         self._sending = anyio.Lock()
         self._is_sender_up = False
+        self._scope: anyio.CancelScope | None = None
 
-    async def keep(self) -> None:
+    def start(self) -> None:
+        """Run the channel, unless it runs."""
+        if self._scope is None:
+            self._scope = anyio.CancelScope()
+            self.status.state = "starting"
+            self._gateway.spawn(self._keep, self._scope)
+
+    def stop(self) -> None:
+        """Stop the channel until it is started again; what is to be sent waits."""
+        if self._scope is not None:
+            self._scope.cancel()
+        self.status.state, self._scope = "stopped", None
+
+    async def _keep(self, scope: anyio.CancelScope) -> None:
+        with scope:
+            await self._run()
+
+    async def _run(self) -> None:
         """Run the channel; when it breaks, again after a growing pause."""
         pause = 1.0
         while not self.closing:
@@ -76,6 +97,7 @@ class Delivery:
 
     async def _receive(self) -> None:
         self.status.state, self.status.error = "connected", ""
+        self.status.since = time()
         try:
             await self.channel.run(self._gateway)
             self.status.state = "ended"
@@ -169,6 +191,7 @@ class Delivery:
                 return True
             reply = replace(reply, state="pending", parts=reply.parts + 1, attempts=0)
             if reply.parts >= len(parts):
+                self.status.last_sent = time()
                 await self._end(context, replace(reply, state="sent"), sent=sent)
                 return True
             await self._journal.save(reply)
@@ -187,7 +210,7 @@ class Delivery:
             await self._gateway.approvals.require(
                 Approval(context=context, subject=message, reason=asked.reason)
             )
-        return replace(message, id=reply.message.id)
+        return replace(message, id=reply.message.id, draft=reply.message.draft)
 
     async def _end(
         self,
@@ -220,12 +243,13 @@ def innermost(error: BaseException) -> BaseException:
 
 
 def _part(message: Outbound, parts: list[str], index: int) -> Outbound:
-    """Return one piece of a message; media goes with the last, the quote first."""
+    """Return one piece of a message; media goes with the last, the rest first."""
     return replace(
         message,
         text=parts[index],
         media=message.media if index + 1 == len(parts) else (),
         reply_to=message.reply_to if index == 0 else None,
+        draft=message.draft if index == 0 else None,
         id=message.id if len(parts) == 1 else f"{message.id}.{index}",
     )
 

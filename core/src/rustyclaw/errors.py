@@ -148,9 +148,11 @@ class Ask(Exception):
     """Raised by a guard: an operator must say yes before the action happens.
 
     :param value: Filled by the dispatcher: the action as all guards left it.
+    :param key: What an answer "always" is remembered by; default: the exact call.
     """
 
-    def __init__(self, reason: str, value: object = None) -> None:
+    def __init__(self, reason: str, value: object = None, *, key: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.value = value
+        self.key = key

@@ -14,9 +14,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, Self
@@ -33,38 +32,28 @@ from rustyclaw.config import Config, config_from, home_dir, load_config
 from rustyclaw.delivery import ChannelStatus, Delivery, innermost
 from rustyclaw.discovery import Catalog, discover
 from rustyclaw.errors import Busy, ChannelError, MethodError, SessionError, StorageError
+from rustyclaw.feed import Feed
 from rustyclaw.hooks import HookFault, Hooks, trace_call
 from rustyclaw.interfaces.channel import Channel, Route
 from rustyclaw.interfaces.tool import Tool, Toolset
 from rustyclaw.lanes import Job, Lanes
 from rustyclaw.loading import Loader
 from rustyclaw.messages import Inbound, Message
-from rustyclaw.registry import Method, Registry
+from rustyclaw.registry import Caller, Method, Registry
 from rustyclaw.routing import session_for
-from rustyclaw.runs import RunEnded, RunEvent
+from rustyclaw.runs import ActiveRun, RunEnded, RunEvent, RunOptions
 from rustyclaw.sessions.journal import Reply
 from rustyclaw.sessions.key import resolve
 from rustyclaw.sessions.locks import SessionLock
 from rustyclaw.state import State
 
 if TYPE_CHECKING:
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-
-    from rustyclaw.messages import Media
+    from rustyclaw.messages import CompactionResult, Media, Outbound, Target
 
 logger = logging.getLogger(__name__)
 
 _EVENT_BUFFER = 256
 _PRUNE_SECONDS = 86_400.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayEvent:
-    """An event of any run, for those who watch the whole gateway."""
-
-    session_key: str
-    run_id: str
-    event: RunEvent
 
 
 class Gateway:
@@ -78,6 +67,10 @@ class Gateway:
     :param plugins: Further plugins as ``{"tools.x": object}``.
     :param discover: Look at installed plugins at all.
     :param approver: An operator to ask when a guard wants a person's word.
+    :ivar feed: What happens, for those who watch.
+    :ivar channels: How each channel is; the working ones are in ``deliveries``.
+    :ivar banner: Lines for the person who starts the gateway, such as its address.
+    :ivar stop_reason: Why the gateway stops; empty while it does not.
     """
 
     def __init__(
@@ -105,10 +98,12 @@ class Gateway:
         self.approvals = Approvals()
         if approver is not None:
             self.approvals.attach(approver)
+        self.feed = Feed()
         self.channels: dict[str, ChannelStatus] = {}
-        self._deliveries: dict[str, Delivery] = {}
-        self._subscribers: list[MemoryObjectSendStream[GatewayEvent]] = []
-        self._draining = False
+        self.deliveries: dict[str, Delivery] = {}
+        self.started_at = 0.0
+        self.stop_reason = self._wish = ""
+        self.banner: list[str] = []
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup
 
@@ -130,27 +125,30 @@ class Gateway:
                 raise StorageError(f"{problem}; set RUSTYCLAW_HOME") from exc
             if self.serving:
                 await self._be_the_only_one(stack)
+            self.started_at, self._stopping = time(), anyio.Event()
             self.state = await stack.enter_async_context(State(self.home, self.config))
+            self.approvals.memory = self.state
             self._group = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(self._group.cancel_scope.cancel)
             channels = await anyio.to_thread.run_sync(self._load)
+            self.models = Models(self.config, self.loader, self.spawn)
             mind = Mind(
                 config=self.config,
                 home=self.home,
                 hooks=self.hooks,
                 tools=self.tools,
                 approvals=self.approvals,
-                models=Models(self.config, self.loader, self.spawn),
+                models=self.models,
                 loader=self.loader,
             )
             self._lanes = Lanes(self, mind)
             for name, channel in channels.items():
-                self._deliveries[name] = Delivery(name, channel, self)
+                self.deliveries[name] = Delivery(name, channel, self)
             await self.hooks.notify(hookspecs.gateway_start, gateway=self)
             if self.serving:
                 self.spawn(self._prune)
-                for delivery in self._deliveries.values():
-                    self.spawn(delivery.keep)
+                for delivery in self.deliveries.values():
+                    delivery.start()
                 for session in await self.state.journal.open_sessions():
                     self._lanes.wake(session)
             self._stack = stack.pop_all()
@@ -175,15 +173,16 @@ class Gateway:
 
     async def stop(self, reason: str) -> None:
         """Take no more work, let runs finish, and tell the hooks. Safe to repeat."""
-        if self._draining:
+        if self.draining:
             return
-        self._draining = True
-        for delivery in self._deliveries.values():
+        self.stop_reason = reason = self._wish or reason
+        self.feed.announce("stopping", {"reason": reason})
+        for delivery in self.deliveries.values():
             delivery.closing = True
         budget = self.config.gateway.drain_seconds
         with anyio.move_on_after(budget) as deadline:
             await self._lanes.drained()
-            for delivery in self._deliveries.values():
+            for delivery in self.deliveries.values():
                 await delivery.drained()
         if deadline.cancelled_caught:
             text = "not all work ended within %g s; it is resumed later"
@@ -191,20 +190,35 @@ class Gateway:
         await self._lanes.end_all()
         await self.hooks.notify(hookspecs.gateway_stop, gateway=self, reason=reason)
 
+    @property
+    def draining(self) -> bool:
+        """Whether the gateway stops, and takes no more work."""
+        return bool(self.stop_reason)
+
+    def request_stop(self, reason: str) -> None:
+        """Have `serve` end; whoever started it sees the reason in ``stop_reason``."""
+        self._wish = self._wish or reason
+        self._stopping.set()
+
+    async def stop_requested(self) -> str:
+        """Wait until somebody wants the gateway to stop; return the reason."""
+        await self._stopping.wait()
+        return self._wish
+
     async def serve(self) -> None:
-        """Run until SIGINT or SIGTERM; a second signal does not wait for runs."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                break
-            async with anyio.create_task_group() as group:
+        """Run until a signal or `request_stop`; a second signal waits for no run."""
+        async with anyio.create_task_group() as group:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
 
-                async def insist() -> None:
+                async def listen() -> None:
                     async for _ in signals:
-                        self._group.cancel_scope.cancel()
-                        group.cancel_scope.cancel()
+                        if self._stopping.is_set():
+                            self._group.cancel_scope.cancel()
+                            group.cancel_scope.cancel()
+                        self.request_stop("signal")
 
-                group.start_soon(insist)
-                await self.stop("signal")
+                group.start_soon(listen)
+                await self.stop(await self.stop_requested())
                 group.cancel_scope.cancel()
 
     def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
@@ -290,16 +304,18 @@ class Gateway:
         """
         name, source = message.target.channel, message.source
         journal = self.state.journal
-        if self._draining:
+        if self.draining:
             raise Busy("the gateway is stopping; try again later")
-        if (delivery := self._deliveries.get(name)) is None:
+        if (delivery := self.deliveries.get(name)) is None:
             problem = f"no channel {name!r} is open here; name the channel's own"
             raise ChannelError(problem, permanent=True)
         delivery.status.last_message = time()
         decision = await self.state.access.decide(message, delivery.channel.config)
-        if not decision.serve and not decision.reply:
+        if not decision.serve:
             logger.info("message %s is not served", source)
-            return True
+            if not decision.reply:
+                return True
+            self.feed.announce("pairing", {"channel": name}, "operator.pairing")
         try:
             key = str(session_for(self.config, message))
         except SessionError as exc:  # another delivery would not mend it
@@ -317,27 +333,49 @@ class Gateway:
             self._lanes.wake(key)
         return is_new
 
+    async def post(self, target: Target, message: Outbound, session: str) -> None:
+        """Send a message that answers none; it is durable when this returns.
+
+        :param message: Its id must be new; a repeated one is not sent again.
+        :raises ChannelError: No such channel is open here.
+        """
+        if (delivery := self.deliveries.get(target.channel)) is None:
+            problem = f"no channel {target.channel!r} is open here"
+            raise ChannelError(f"{problem}; see `rustyclaw doctor`", permanent=True)
+        key = str(resolve(session, self.config.default_agent_id))
+        await self.state.journal.post(
+            Reply(session=key, target=target, message=message)
+        )
+        delivery.wake()
+
     def wake_channel(self, name: str) -> None:
         """Have a channel look into the outbox."""
-        if delivery := self._deliveries.get(name):
+        if delivery := self.deliveries.get(name):
             delivery.wake()
 
     async def run(
-        self, text: str, *media: Media, session: str = "main"
+        self,
+        message: str | Message,
+        *media: Media,
+        session: str = "main",
+        options: RunOptions | None = None,
     ) -> AsyncGenerator[RunEvent]:
         """Answer one message of this process; yields events up to `RunEnded`.
 
         Leaving the loop early aborts the run.
 
+        :param message: A text, or a whole message such as the results of tools.
         :param session: A session key, or the part behind ``agent:<id>:``.
         :raises Busy: The gateway drains, or the session's queue is full.
         """
-        if self._draining:
+        if self.draining:
             raise Busy("the gateway is stopping; try again later")
         name = resolve(session, self.config.default_agent_id)
         self.config.agent(name.agent_id)  # an unknown one is an error here, not later
         send, receive = anyio.create_memory_object_stream[RunEvent](_EVENT_BUFFER)
-        job = Job(message=Message.user(text, *media), events=send)
+        if isinstance(message, str):
+            message = Message.user(message, *media)
+        job = Job(message=message, events=send, options=options or RunOptions())
         with send, receive:
             self._lanes.submit(str(name), job)
             try:
@@ -349,9 +387,25 @@ class Gateway:
                 job.scope.cancel()
         raise Busy("the gateway stopped before it answered; ask again later")
 
-    def abort(self, session: str = "main") -> bool:
-        """Abort the run of a session; return whether there was one."""
-        return self._lanes.abort(str(resolve(session, self.config.default_agent_id)))
+    def abort(self, session: str = "main", run_id: str = "") -> bool:
+        """Abort the run of a session, or only the one named; return whether it was."""
+        key = resolve(session, self.config.default_agent_id)
+        return self._lanes.abort(str(key), run_id)
+
+    def active_runs(self) -> list[ActiveRun]:
+        """Return the runs in progress."""
+        return self._lanes.active()
+
+    async def compact(
+        self, session: str, instructions: str = ""
+    ) -> CompactionResult | None:
+        """Replace the older part of a session by a summary, as its model writes it.
+
+        :returns: ``None`` if there is nothing to shorten.
+        :raises ProviderError: The summary could not be made; nothing has changed.
+        """
+        key = resolve(session, self.config.default_agent_id)
+        return await self._lanes.compact(str(key), instructions)
 
     async def reset(self, session: str, reason: str = "reset") -> None:
         """Begin a session anew; with reason ``delete`` it is removed."""
@@ -362,30 +416,17 @@ class Gateway:
         """Answer a chat command such as ``/new``; ``None`` if it is none."""
         return await commands.answer(self, text, session)
 
-    async def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Call a gateway method that a plugin has added.
+    async def call(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        caller: Caller | None = None,
+    ) -> Any:
+        """Call a gateway method that a plugin has added; its scope is not checked.
 
         :raises MethodError: It is unknown, or its parameters are wrong.
         """
         found = self.methods.get(method)
         if found is None:
             raise MethodError(f"unknown method: {method}")
-        return await found.handler(params or {})
-
-    @contextmanager
-    def events(self) -> Iterator[MemoryObjectReceiveStream[GatewayEvent]]:
-        """Watch the events of all runs; a reader that is too slow misses some."""
-        send, receive = anyio.create_memory_object_stream[GatewayEvent](_EVENT_BUFFER)
-        self._subscribers.append(send)
-        try:
-            with send, receive:
-                yield receive
-        finally:
-            self._subscribers.remove(send)
-
-    def publish(self, key: str, run_id: str, event: RunEvent) -> None:
-        """Show an event to those who watch, if they have room for it."""
-        seen = GatewayEvent(session_key=key, run_id=run_id, event=event)
-        for subscriber in self._subscribers:
-            with suppress(anyio.WouldBlock, anyio.BrokenResourceError):
-                subscriber.send_nowait(seen)
+        return await found.handler(params or {}, caller or Caller())

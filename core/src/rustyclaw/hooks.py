@@ -23,6 +23,7 @@ import pluggy
 from rustyclaw import hookspecs
 from rustyclaw.errors import Ask, HookImplError, Veto
 from rustyclaw.markers import PROJECT, HookKind, kind_of
+from rustyclaw.messages import HookContext
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,12 +37,16 @@ FAULT_LIMIT = 3
 
 
 class HookCall(NamedTuple):
-    """One call; ``outcome``: ok, changed, veto, ask, error, timeout, cancelled."""
+    """One call; ``outcome``: ok, changed, veto, ask, error, timeout, cancelled.
+
+    ``context`` says where; hooks of the gateway itself have none.
+    """
 
     hook: str
     plugin: str
     seconds: float
     outcome: str
+    context: HookContext | None
 
 
 class HookFault(NamedTuple):
@@ -274,7 +279,8 @@ class Hooks:
         finally:
             seconds = perf_counter() - started
             for monitor in self._monitors:
-                monitor(HookCall(impl.hook, impl.plugin, seconds, outcome))
+                context = arguments.get("context")
+                monitor(HookCall(impl.hook, impl.plugin, seconds, outcome, context))
         if stepped.longest > BLOCKING_SECONDS:
             self._fault(impl, f"held the event loop for {stepped.longest:.2f} s")
         else:

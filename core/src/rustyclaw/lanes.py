@@ -20,9 +20,18 @@ import anyio
 from rustyclaw import hookspecs
 from rustyclaw.agent.live import LiveSession
 from rustyclaw.agent.turn import Incoming, Mind, Run, Turn
+from rustyclaw.drafts import Draft, drafting
 from rustyclaw.errors import Busy, RustyclawError
-from rustyclaw.messages import HookContext, Inbound, Message, Text
-from rustyclaw.runs import RunEnded, RunError, RunEvent, RunResult, RunStarted
+from rustyclaw.messages import CompactionResult, HookContext, Inbound, Message, Text
+from rustyclaw.runs import (
+    ActiveRun,
+    RunEnded,
+    RunError,
+    RunEvent,
+    RunOptions,
+    RunResult,
+    RunStarted,
+)
 from rustyclaw.sessions.journal import Reply
 from rustyclaw.sessions.locks import SessionLock
 
@@ -42,6 +51,7 @@ class Job:
 
     message: Message
     events: MemoryObjectSendStream[RunEvent]
+    options: RunOptions = field(default_factory=RunOptions)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
@@ -90,13 +100,35 @@ class Lanes:
             self._gateway.spawn(self._work, lane)
         return lane
 
-    def abort(self, key: str) -> bool:
-        """Abort the run of a session; return whether there was one."""
+    def abort(self, key: str, run_id: str = "") -> bool:
+        """Abort the run of a session; return whether there was one.
+
+        :param run_id: Only this one, which may also wait for its turn.
+        """
         lane = self._lanes.get(key)
-        if lane is None or lane.run is None:
+        if lane is None:
             return False
-        lane.run.scope.cancel()
-        return True
+        meant = [
+            job.scope for job in lane.jobs if run_id and job.options.run_id == run_id
+        ]
+        if lane.run is not None and run_id in ("", lane.run.id):
+            meant.append(lane.run.scope)
+        for scope in meant:
+            scope.cancel()
+        return bool(meant)
+
+    def active(self) -> list[ActiveRun]:
+        """Return the runs in progress."""
+        return [
+            ActiveRun(
+                run_id=lane.run.id,
+                session_key=lane.key,
+                channel=lane.run.context.channel,
+                started_at=lane.run.started_at,
+            )
+            for lane in self._lanes.values()
+            if lane.run is not None
+        ]
 
     async def drained(self) -> None:
         """Return when no lane has work."""
@@ -141,10 +173,12 @@ class Lanes:
         return await self._journal.waiting(key, self._config.queue_limit)
 
     async def _run_job(self, lane: _Lane, job: Job) -> None:
-        run_id = secrets.token_hex(8)
+        run_id = job.options.run_id or secrets.token_hex(8)
         emit = self._emitter(lane.key, run_id, job.events)
         with job.events:
-            if job.scope.cancel_called:  # who asked has left before it began
+            if job.scope.cancel_called:  # aborted before it began
+                result = RunResult(run_id=run_id, session_key=lane.key, aborted=True)
+                await emit(RunEnded(result=result))
                 return
             try:
                 async with self._locked(lane.key) as session:
@@ -153,6 +187,7 @@ class Lanes:
                         session=session,
                         incoming=[Incoming(message=job.message)],
                         emit=emit,
+                        options=job.options,
                         scope=job.scope,
                     )
                     await self._execute(lane, run)
@@ -167,6 +202,7 @@ class Lanes:
     async def _answer(self, lane: _Lane, waiting: list[Inbound]) -> None:
         """Answer the oldest accepted messages with one run and one reply."""
         first, batch, reply = waiting[0], waiting[:1], None
+        draft: str | None = None
         await self._received(lane.key, batch)
         text = await self._gateway.command(first.text, lane.key)
         if text is not None:
@@ -182,17 +218,19 @@ class Lanes:
                     waiting[1:],
                 )
                 if answered is None:
-                    await self._run_batch(lane, session, batch)
+                    draft = await self._run_batch(lane, session, batch)
                     answered = session.answers.get(first.source)
             if answered is not None and answered.message and answered.message.text:
                 text = answered.message.text
-                reply = Reply.to(batch[-1], lane.key, text, answered.id)
+                draft = draft or await self._journal.draft(first.source)
+                reply = Reply.to(batch[-1], lane.key, text, answered.id, draft)
         await self._journal.finish([m.source for m in batch], reply)
         self._gateway.wake_channel(first.target.channel)
 
     async def _run_batch(
         self, lane: _Lane, session: LiveSession, batch: list[Inbound]
-    ) -> None:
+    ) -> str | None:
+        """Answer a batch; return the draft that the chat was shown meanwhile."""
         await self._received(lane.key, batch[1:])
 
         async def steer() -> list[Incoming]:
@@ -204,15 +242,19 @@ class Lanes:
             return [_incoming(m) for m in more]
 
         run_id = secrets.token_hex(8)
-        run = Run(
-            id=run_id,
-            session=session,
-            incoming=[_incoming(message) for message in batch],
-            emit=self._emitter(lane.key, run_id),
-            channel=batch[0].target.channel,
-            steer=steer if self._config.queue_mode == "steer" else None,
-        )
-        await self._execute(lane, run)
+        target = batch[0].target
+        context = _context(lane.key, target.channel)
+        async with drafting(self._gateway, context, batch[0]) as draft:
+            run = Run(
+                id=run_id,
+                session=session,
+                incoming=[_incoming(message) for message in batch],
+                emit=self._emitter(lane.key, run_id, draft=draft),
+                target=target,
+                steer=steer if self._config.queue_mode == "steer" else None,
+            )
+            await self._execute(lane, run)
+        return draft.reference if draft else None
 
     async def _received(self, key: str, messages: list[Inbound]) -> None:
         for message in messages:
@@ -236,9 +278,12 @@ class Lanes:
         key: str,
         run_id: str,
         events: MemoryObjectSendStream[RunEvent] | None = None,
+        draft: Draft | None = None,
     ) -> Callable[[RunEvent], Awaitable[None]]:
         async def emit(event: RunEvent) -> None:
-            self._gateway.publish(key, run_id, event)
+            self._gateway.feed.publish(key, run_id, event)
+            if draft is not None:
+                draft.hear(event)
             if events is not None:
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     try:
@@ -270,6 +315,16 @@ class Lanes:
             yield session
         while len(self._live) > self._config.max_cached:
             self._live.popitem(last=False)
+
+    async def compact(self, key: str, instructions: str) -> CompactionResult | None:
+        """Shorten a session; waits for its run to end."""
+
+        async def unheard(event: RunEvent) -> None: ...
+
+        async with self._locked(key) as session:
+            run_id = secrets.token_hex(8)
+            run = Run(id=run_id, session=session, incoming=[], emit=unheard)
+            return await Turn(self._mind, run).compact(instructions)
 
     async def reset(self, key: str, reason: str) -> None:
         """Begin a session anew, or delete it; waits for its run to end."""

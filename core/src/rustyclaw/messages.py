@@ -205,6 +205,7 @@ class Outbound:
 
     :param id: Stays the same when a send is repeated after a crash; platforms
         that accept an idempotency key get this one.
+    :param draft: The draft that it takes the place of; see `Channel.draft`.
     """
 
     text: str
@@ -212,6 +213,7 @@ class Outbound:
     reply_to: str | None = None
     silent: bool = False
     id: str = ""
+    draft: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,16 +11,40 @@ from rustyclaw.errors import PluginConflict
 T = TypeVar("T")
 
 
+class Caller:
+    """Who calls a method. This one is code of this process, which may do anything.
+
+    :ivar role: ``operator`` or ``node``.
+    :ivar scopes: What the caller was granted.
+    :ivar strict: Whether parameters that a method does not know are an error.
+    """
+
+    role: str = "operator"
+    scopes: frozenset[str] = frozenset({"operator.admin"})
+    strict: bool = True
+
+    def progress(self, payload: Any) -> None:
+        """Take a first answer of a method that will answer once more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """A gateway method: JSON parameters in, a JSON value out.
 
-    :param scope: What a caller from outside must have been granted.
+    :param scope: What a caller from outside must have been granted; ``node`` is for
+        callers of that role alone.
+    :param params: The model of the parameters, for documentation.
+    :param result: The model of the answer, likewise.
+    :param listed: Whether clients are told of it.
     """
 
     name: str
-    handler: Callable[[Mapping[str, Any]], Awaitable[Any]]
-    scope: str = "admin"
+    handler: Callable[[Mapping[str, Any], Caller], Awaitable[Any]]
+    scope: str = "operator.admin"
+    summary: str = ""
+    params: type[Any] | None = None
+    result: type[Any] | None = None
+    listed: bool = True
 
 
 class Registry(Generic[T]):

@@ -6,13 +6,48 @@ from dataclasses import dataclass, field
 
 from rustyclaw.messages import (
     Media,
+    Message,
     StopReason,
     TextDelta,
     ThinkingDelta,
     ToolCall,
     ToolResult,
+    ToolSchema,
     Usage,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a caller wants of one run, beside the message.
+
+    :param run_id: Chosen by the caller; default: a new one.
+    :param model: ``provider/model``, instead of the session's.
+    :param thinking: A level, instead of the session's.
+    :param system: Added to the system prompt.
+    :param timeout_seconds: A shorter deadline than the config's.
+    :param history: Messages to put before this one, into a session that is new.
+    :param tools: Tools of the caller. When the model calls one of them the run ends;
+        `RunResult.calls` has the calls, and the next message may hold their results.
+    """
+
+    run_id: str = ""
+    model: str | None = None
+    thinking: str | None = None
+    system: str = ""
+    timeout_seconds: float | None = None
+    history: tuple[Message, ...] = ()
+    tools: tuple[ToolSchema, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveRun:
+    """A run in progress; ``started_at`` in seconds since the epoch."""
+
+    run_id: str
+    session_key: str
+    channel: str
+    started_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +65,10 @@ class RunError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """How a run ended; ``usage`` is summed over all of its model calls."""
+    """How a run ended; ``usage`` is summed over all of its model calls.
+
+    :param calls: Calls of the caller's own tools, which it is to answer.
+    """
 
     run_id: str
     session_key: str
@@ -40,6 +78,7 @@ class RunResult:
     usage: Usage = field(default_factory=Usage)
     model: str = ""
     tool_calls: int = 0
+    calls: tuple[ToolCall, ...] = ()
     compactions: int = 0
     seconds: float = 0.0
     aborted: bool = False

@@ -20,6 +20,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS faults (
     plugin TEXT NOT NULL, hook TEXT NOT NULL, reason TEXT NOT NULL,
     count INTEGER NOT NULL, last REAL NOT NULL, PRIMARY KEY (plugin, hook));
+CREATE TABLE IF NOT EXISTS allowances (key TEXT PRIMARY KEY, since REAL NOT NULL);
 """
 _WEEK = 7 * 86_400
 
@@ -60,3 +61,32 @@ class State:
         query = "SELECT plugin, hook, reason, count FROM faults WHERE last > ?"
         since = (time.time() - _WEEK,)
         return await self.database.read(lambda db: db.execute(query, since).fetchall())
+
+    # --- What an operator has allowed for always: the memory of the approvals --------
+
+    async def is_allowed(self, key: str) -> bool:
+        """Return whether an action was allowed for always."""
+        query = "SELECT 1 FROM allowances WHERE key = ?"
+        return bool(
+            await self.database.read(lambda db: db.execute(query, (key,)).fetchone())
+        )
+
+    async def allow(self, key: str) -> None:
+        """Allow an action for always."""
+        query, row = (
+            "INSERT OR IGNORE INTO allowances VALUES (?, ?)",
+            (key, time.time()),
+        )
+        await self.database.run(lambda db: db.execute(query, row))
+
+    async def allowances(self) -> list[tuple[str, float]]:
+        """Return (key, time) of all that is allowed for always, the newest first."""
+        query = "SELECT key, since FROM allowances ORDER BY since DESC"
+        return await self.database.read(lambda db: db.execute(query).fetchall())
+
+    async def forget(self, key: str) -> bool:
+        """Allow an action no longer; return whether it was allowed."""
+        query = "DELETE FROM allowances WHERE key = ?"
+        return await self.database.run(
+            lambda db: db.execute(query, (key,)).rowcount == 1
+        )

@@ -68,9 +68,11 @@ async def compact_session(
     mind: Mind,
     context: HookContext,
     summarize: Summarize,
+    instructions: str = "",
 ) -> CompactionResult | None:
     """Compact a session; return ``None`` if there is nothing left to shorten.
 
+    :param instructions: What a person asked to keep.
     :raises ProviderError: The summary could not be made; nothing has changed.
     """
     entries = session.transcript.entries
@@ -89,6 +91,7 @@ async def compact_session(
             messages=tuple(build(older, policy)),
             previous_summary=last.summary if last else "",
             tokens=before,
+            instructions=instructions,
         ),
     )
     name = mind.config.agents.defaults.compactor

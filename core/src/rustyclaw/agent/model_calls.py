@@ -116,7 +116,10 @@ class ModelCalls:
             tools=self.tools,
             max_tokens=agent.max_tokens or defaults.max_tokens,
             temperature=defaults.temperature if warmth is None else warmth,
-            thinking=session.info.thinking or agent.thinking or defaults.thinking,
+            thinking=self.run.options.thinking
+            or session.info.thinking
+            or agent.thinking
+            or defaults.thinking,
         )
 
     def _messages(self) -> tuple[Message, ...]:
@@ -202,7 +205,7 @@ class ModelCalls:
         if self._tries <= _MAX_COMPACTIONS:
             try:
                 result = await compact_session(
-                    session, policy, self.mind, self.run.context, self._summarize
+                    session, policy, self.mind, self.run.context, self.summarize
                 )
             except (StorageError, SessionError):
                 raise
@@ -221,7 +224,7 @@ class ModelCalls:
                 return
         raise RunFailed(failure)
 
-    async def _summarize(self, system: str, messages: tuple[Message, ...]) -> str:
+    async def summarize(self, system: str, messages: tuple[Message, ...]) -> str:
         """Ask the model without tools and outside of the conversation."""
         heard, model = Assembler(), self.model.info.id
         request = ModelRequest(

@@ -113,7 +113,7 @@ class ToolCalls:
             try:
                 await tool.check(params, self.place)
             except Ask as asked:
-                await self._approve(call, asked.reason)
+                await self._approve(call, asked)
             started = perf_counter()
             try:
                 with anyio.move_on_after(tool.timeout_seconds) as deadline:
@@ -143,11 +143,12 @@ class ToolCalls:
             )
         except Ask as asked:
             judged = asked.value if isinstance(asked.value, ToolCall) else call
-            await self._approve(replace(call, arguments=judged.arguments), asked.reason)
+            await self._approve(replace(call, arguments=judged.arguments), asked)
         return replace(call, arguments=judged.arguments)
 
-    async def _approve(self, call: ToolCall, reason: str) -> None:
-        approval = Approval(context=self.run.context, subject=call, reason=reason)
+    async def _approve(self, call: ToolCall, asked: Ask) -> None:
+        context, reason = self.run.context, asked.reason
+        approval = Approval(context=context, subject=call, reason=reason, key=asked.key)
         await self.mind.approvals.require(approval)
 
     def _spool(self, result: ToolResult, path: Path) -> ToolResult:

@@ -7,16 +7,17 @@ transcript before the next step starts, so a run that is killed can be continued
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
 from rustyclaw import hookspecs
+from rustyclaw.agent.compaction import compact_session
 from rustyclaw.agent.model_calls import ModelCalls
 from rustyclaw.agent.policy import allowed_tools
 from rustyclaw.agent.prompt import system_prompt
@@ -27,21 +28,23 @@ from rustyclaw.agent.truncation import result_limit
 from rustyclaw.errors import RustyclawError, SessionError, StorageError
 from rustyclaw.interfaces.tool import ToolContext
 from rustyclaw.messages import (
+    CompactionResult,
     HookContext,
     Message,
     ModelResponse,
     Prompt,
+    Target,
     ToolCall,
     ToolResult,
     ToolSchema,
     Usage,
 )
-from rustyclaw.runs import RunError, RunEvent, RunResult
+from rustyclaw.runs import RunError, RunEvent, RunOptions, RunResult
 from rustyclaw.sessions.entries import Entry
 
 if TYPE_CHECKING:
     from rustyclaw.agent.live import LiveSession
-    from rustyclaw.agent.models import Models
+    from rustyclaw.agent.models import Model, Models
     from rustyclaw.approvals import Approvals
     from rustyclaw.config import Config
     from rustyclaw.hooks import Hooks
@@ -65,6 +68,7 @@ class Run:
     """What a run is given.
 
     :param emit: Receives the events; may wait for a slow reader.
+    :param target: The chat that the answer goes to, if it goes to one.
     :param steer: Returns messages to add before the next model call.
     :param scope: Cancel it to abort the run; what was said until then is kept.
     """
@@ -73,9 +77,11 @@ class Run:
     session: LiveSession
     incoming: list[Incoming]
     emit: Callable[[RunEvent], Awaitable[None]]
-    channel: str = ""
+    target: Target | None = None
+    options: RunOptions = field(default_factory=RunOptions)
     steer: Callable[[], Awaitable[list[Incoming]]] | None = None
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    started_at: float = field(default_factory=time)
     context: HookContext = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,7 +90,7 @@ class Run:
             agent_id=info.agent_id,
             session_key=info.key,
             run_id=self.id,
-            channel=self.channel,
+            channel=self.target.channel if self.target else "",
         )
 
 
@@ -117,6 +123,7 @@ class Turn:
         self._session = run.session
         self._model: ModelCalls | None = None
         self._tool_count = 0
+        self._theirs: tuple[ToolCall, ...] = ()
 
     async def execute(self) -> RunResult:
         """Run until there is an answer, an error or an abort.
@@ -126,6 +133,7 @@ class Turn:
         """
         started = perf_counter()
         limit = self._mind.config.agents.defaults.timeout_seconds
+        limit = min(limit, self._run.options.timeout_seconds or limit)
         response: ModelResponse | None = None
         error: RunError | None = None
         with self._run.scope, anyio.move_on_after(limit) as deadline:
@@ -145,20 +153,45 @@ class Turn:
             result = await self._result(response, error, perf_counter() - started)
         return result
 
+    async def compact(self, instructions: str) -> CompactionResult | None:
+        """Shorten the session because somebody asked; ``None``: nothing to shorten.
+
+        :raises ProviderError: The summary could not be made; nothing has changed.
+        """
+        mind, run = self._mind, self._run
+        model, nothing = await self._find_model(), Message.user("")
+        prompt = Prompt(system="", message=nothing)
+        calls = ModelCalls(mind, run, model, (), nothing, prompt, 0)
+        policy, context = model.provider.transcript_policy, run.context
+        return await compact_session(
+            run.session, policy, mind, context, calls.summarize, instructions
+        )
+
+    async def _find_model(self) -> Model:
+        """Return the model that the run, the session or the config names."""
+        config = self._mind.config
+        return await self._mind.models.resolve(
+            self._run.options.model
+            or self._session.info.model
+            or config.agent(self._run.context.agent_id).model
+            or config.agents.defaults.model
+        )
+
     async def _prepare(self) -> tuple[ModelCalls, ToolCalls]:
         """Append the user's messages, find the model, assemble the prompt."""
         mind, run, context = self._mind, self._run, self._run.context
+        options = run.options
+        if options.history and not self._session.transcript.entries:
+            await self._session.append(*map(Entry.of, options.history))
         await self._append_incoming(run.incoming)
         config, agent_id = mind.config, context.agent_id
         defaults, info = config.agents.defaults, run.session.info
-        model = await mind.models.resolve(
-            info.model or config.agent(agent_id).model or defaults.model
-        )
+        model = await self._find_model()
         place = ToolContext(
             agent_id=agent_id,
             session_key=context.session_key,
             run_id=run.id,
-            channel=run.channel,
+            channel=context.channel,
             workspace=workspace_of(config, mind.home, agent_id),
             agent_dir=mind.home / "agents" / agent_id,
             home=mind.home,
@@ -170,11 +203,15 @@ class Turn:
         prompt = await mind.hooks.apply(
             hookspecs.before_agent_start,
             context=context,
-            prompt=Prompt(system=system, message=asked),
+            prompt=Prompt(
+                system=f"{system}\n\n{options.system}".strip(), message=asked
+            ),
         )
         limit = result_limit(model.window, defaults.tool_result_max_chars)
         tools = allowed_tools(config, agent_id, context.session_key, mind.tools)
-        schemas = tuple(map(mind.schema, tools))
+        taken = {schema.name for schema in options.tools}  # the caller's come first
+        tools = [tool for tool in tools if tool.name not in taken]
+        schemas = (*map(mind.schema, tools), *options.tools)
         self._model = ModelCalls(mind, run, model, schemas, asked, prompt, limit)
         by_name = {tool.name: tool for tool in tools}
         return self._model, ToolCalls(mind, run, place, by_name, limit)
@@ -197,8 +234,18 @@ class Turn:
             if not calls:
                 return response
             self._tool_count += len(calls)
-            results = await tools.answer(calls, malformed)
-            await self._append_results(calls, results)
+            named = {schema.name for schema in self._run.options.tools}
+            own = [
+                n for n, c in enumerate(calls) if c.name not in named or n in malformed
+            ]
+            wrong = {
+                n: malformed[place] for n, place in enumerate(own) if place in malformed
+            }
+            mine = [calls[place] for place in own]
+            await self._append_results(mine, await tools.answer(mine, wrong))
+            if len(mine) < len(calls):
+                self._theirs = tuple(c for n, c in enumerate(calls) if n not in own)
+                return response
             if self._run.steer is not None:
                 more = await self._run.steer()
                 self._run.incoming += more
@@ -213,15 +260,21 @@ class Turn:
 
     async def _append_incoming(self, incoming: Sequence[Incoming]) -> None:
         """Append what the transcript does not hold yet, as after a restart."""
-        await self._settle_calls("the gateway stopped before it answered")
+        given = {
+            block.call_id
+            for one in incoming
+            for block in one.message.content
+            if isinstance(block, ToolResult)
+        }
+        await self._settle_calls("the gateway stopped before it answered", given)
         known = self._session.sources
         new = [i for i in incoming if i.source is None or i.source not in known]
         entries = [Entry.of(i.message, source=i.source) for i in new]
         await self._session.append(*entries, sync=any(i.source for i in new))
 
-    async def _settle_calls(self, why: str) -> None:
+    async def _settle_calls(self, why: str, given: Set[str] = frozenset()) -> None:
         """Give calls without a result one that says why there is none."""
-        calls = self._session.unanswered_calls()
+        calls = [c for c in self._session.unanswered_calls() if c.id not in given]
         result = ToolResult.error(f"no result: {why}; it may have had effects")
         await self._append_results(calls, [result] * len(calls), synthetic=True)
 
@@ -263,6 +316,7 @@ class Turn:
             usage=model.usage if model else Usage(),
             model=model.model.label if model else "",
             tool_calls=self._tool_count,
+            calls=self._theirs,
             compactions=model.compactions if model else 0,
             seconds=seconds,
             aborted=self._run.scope.cancelled_caught,
@@ -274,6 +328,7 @@ class Turn:
                 usage=result.usage,
                 context_tokens=model.context_tokens if model else 0,
                 compactions=result.compactions,
+                last_target=self._run.target,
             )
         except (StorageError, SessionError) as exc:  # the answer is safe by now
             logger.warning("cannot count run %s: %s", result.run_id, exc)

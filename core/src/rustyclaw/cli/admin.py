@@ -9,14 +9,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 import yaml
-from typer import Argument, Option, confirm
+from typer import Argument, Context, Option, confirm
 
 import rustyclaw as rc
-from rustyclaw.cli.app import Json, clean, show, start
+from rustyclaw.cli.app import Json, clean, greeting, restart, show, start
+from rustyclaw.cli.remote import NotServed, ask
 from rustyclaw.config import edit, home_dir
 from rustyclaw.config.schema import json_schema
 from rustyclaw.discovery import discover
@@ -31,21 +32,21 @@ Yes = Annotated[bool, Option("--yes", help="Do not ask.")]
 Plugins = Annotated[bool, Option("--plugins", help="Load plugins, for theirs.")]
 
 
-def gateway() -> None:
+def gateway(ctx: Context) -> None:
     """Serve all channels until SIGINT or SIGTERM; what was begun is finished."""
 
     async def announce(gateway: rc.Gateway) -> None:
         await anyio.sleep(1 if gateway.channels else 0)  # for them to connect
-        states = [f"{name} {c.state}" for name, c in gateway.channels.items()]
-        ready = ", ".join(states) or "no channel is configured"
-        print(f"rustyclaw {rc.__version__} is ready: {ready}", flush=True)
+        print(greeting(gateway), flush=True)
 
-    async def serve() -> None:
+    async def serve() -> str:
         async with rc.Gateway(start(level=None)) as gateway:
             gateway.spawn(announce, gateway)
             await gateway.serve()
+            return gateway.stop_reason
 
-    anyio.run(serve)
+    if ctx.invoked_subcommand is None and anyio.run(serve) == "restart":
+        restart()
 
 
 def status(as_json: Json = False) -> None:
@@ -180,7 +181,7 @@ def sessions_show(key: str, as_json: Json = False) -> None:
 
 def sessions_reset(key: str) -> None:
     """Begin a conversation anew; the old transcript is kept aside."""
-    anyio.run(_end, _known(key).key, "reset")
+    _end(_known(key).key, "reset")
 
 
 def sessions_delete(key: str, yes: Yes = False) -> None:
@@ -188,7 +189,7 @@ def sessions_delete(key: str, yes: Yes = False) -> None:
     if not yes and not sys.stdin.isatty():
         raise rc.ConfigError("nobody is there to ask; add `--yes`")
     if yes or confirm(f"delete {key}?", abort=True):
-        anyio.run(_end, _known(key).key, "delete")
+        _end(_known(key).key, "delete")
 
 
 def _known(key: str) -> SessionInfo:
@@ -197,9 +198,15 @@ def _known(key: str) -> SessionInfo:
     raise rc.SessionError(f"there is no session {key!r}; see `sessions list`")
 
 
-async def _end(key: str, reason: str) -> None:
-    async with rc.Gateway(start(), channels=False) as gateway:  # so that hooks fire
-        await gateway.reset(key, reason)
+def _end(key: str, reason: str) -> None:
+    async def end() -> None:
+        async with rc.Gateway(start(), channels=False) as gateway:  # so that hooks fire
+            await gateway.reset(key, reason)
+
+    try:
+        ask(f"sessions.{reason}", key=key)
+    except NotServed:
+        anyio.run(end)
 
 
 def pairing_list(as_json: Json = False) -> None:
@@ -210,14 +217,23 @@ def pairing_list(as_json: Json = False) -> None:
 
 def pairing_approve(channel: str, code: str) -> None:
     """Let a sender in."""
-    sender = in_state(lambda s: s.access.approve(channel, code)).sender
+    sender = _resolved("approve", channel, code)
     print(clean(f"{sender} may talk to you on {channel}"))
 
 
 def pairing_reject(channel: str, code: str) -> None:
     """Turn a sender away, who may ask again."""
-    sender = in_state(lambda s: s.access.reject(channel, code)).sender
+    sender = _resolved("reject", channel, code)
     print(clean(f"{sender} was turned away on {channel}"))
+
+
+def _resolved(how: Literal["approve", "reject"], channel: str, code: str) -> str:
+    """Decide about a sender; a gateway that runs can tell them so."""
+    try:
+        return str(ask(f"pairing.{how}", channel=channel, code=code)["sender"])
+    except NotServed:
+        request = in_state(lambda s: getattr(s.access, how)(channel, code))
+        return str(request.sender)
 
 
 def agents_list(as_json: Json = False) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import sys
+import threading
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,8 +23,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from typer import Option
 
 from rustyclaw import Gateway, RustyclawError, __version__
-from rustyclaw.approvals import Approval
-from rustyclaw.cli.app import Json, clean, start
+from rustyclaw.approvals import Approval, Decision
+from rustyclaw.cli.app import Json, clean, greeting, restart, start
 from rustyclaw.messages import TextDelta
 from rustyclaw.runs import RunEnded, ToolEnded
 from rustyclaw.sessions.key import resolve
@@ -34,21 +36,35 @@ _HELP = """\
 /exit           leave; so do Ctrl-D, and Ctrl-C twice"""
 
 
+_DECISIONS: dict[str, Decision] = {
+    **dict.fromkeys(("y", "yes", "once"), "allow-once"),
+    **dict.fromkeys(("a", "always"), "allow-always"),
+}
+
+
 def agent(
     message: Annotated[str, Option("-m", "--message", help="Ask this once.")] = "",
     session: Annotated[str, Option(metavar="KEY", help="Conversation.")] = "main",
     agent: Annotated[str, Option(metavar="ID", help="Who answers.")] = "",
+    serve: Annotated[bool, Option("--serve", help="Be a gateway meanwhile.")] = False,
     as_json: Json = False,
 ) -> None:
     """Talk to the assistant. A backslash at the end of a line continues it."""
     config = start()
     key = resolve(session, config.agent(agent or config.default_agent_id).id)
-    gateway = Gateway(config, channels=False)
+    gateway = Gateway(config, channels=serve and not message)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(gateway):
         terminal = _Terminal(portal, gateway, str(key), as_json)
         if sys.stdin.isatty():
             gateway.approvals.attach(terminal.approve)
-        terminal.obey(message) if message else terminal.converse()
+        if message:
+            terminal.obey(message)
+        elif not gateway.serving:
+            terminal.converse()
+        else:
+            terminal.converse_and_serve()
+    if gateway.stop_reason == "restart":
+        restart()
 
 
 @dataclass
@@ -60,8 +76,22 @@ class _Terminal:
     session: str
     as_json: bool
 
-    def converse(self) -> None:
-        """Answer line after line, until there are no more."""
+    def converse_and_serve(self) -> None:
+        """Converse, or wait to be stopped if nobody is there to talk to."""
+        signal.signal(signal.SIGTERM, _leave)
+        self.portal.start_task_soon(self._obey_stop)
+        print(greeting(self.gateway), flush=True)
+        with suppress(EOFError, KeyboardInterrupt):
+            if not self.converse():
+                threading.Event().wait()
+
+    async def _obey_stop(self) -> None:
+        """Have the main thread leave when somebody wants the gateway to stop."""
+        await self.gateway.stop_requested()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def converse(self) -> int:
+        """Answer line after line, until there are no more; return their number."""
         config = self.gateway.config
         model = config.agent(self.session.split(":")[1]).model
         model = model or config.agents.defaults.model or "default model"
@@ -76,21 +106,22 @@ class _Terminal:
                 readline.read_history_file(path)
                 readline.set_history_length(1000)
                 atexit.register(readline.write_history_file, path)
-        interrupts = 0
+        interrupts = lines = 0
         while interrupts < 2:
             try:
                 text = input(prompt)
                 while text.endswith("\\"):
                     text = f"{text[:-1]}\n{input(prompt)}"
-                interrupts = 0
+                interrupts, lines = 0, lines + 1
                 self.obey(text.strip())
             except EOFError:  # Ctrl-D, or /exit
-                return
+                break
             except KeyboardInterrupt:
                 interrupts += 1
                 _aside("\nCtrl-C again, or Ctrl-D, leaves")
             except RustyclawError as exc:
                 _aside(f"error: {exc}")
+        return lines
 
     def obey(self, text: str) -> None:
         """Do a command, or have the agent answer."""
@@ -147,16 +178,21 @@ class _Terminal:
                 if result.error:
                     raise RustyclawError(self.gateway.redact(result.error.message))
             case (approval, answers, answered):
-                _aside(f"{approval.reason}: {approval.subject}\nallow? [y/N]")
-                answers.append(sys.stdin.readline().strip().lower() in ("y", "yes"))
+                _aside(f"{approval.reason}: {approval.subject}\nallow? [y/N/always]")
+                word = sys.stdin.readline().strip().lower()
+                answers.append(_DECISIONS.get(word, "deny"))
                 self.portal.call(answered.set)
 
-    async def approve(self, approval: Approval) -> bool:
+    async def approve(self, approval: Approval) -> Decision:
         """Have the main thread ask the person."""
-        answers: list[bool] = []
+        answers: list[Decision] = []
         self.events.put((approval, answers, answered := anyio.Event()))
         await answered.wait()
         return answers[0]
+
+
+def _leave(signum: int, frame: object) -> None:
+    raise EOFError
 
 
 def _aside(text: str) -> None:

@@ -13,12 +13,14 @@ from typer import Abort, Option, Typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from rustyclaw import __version__
 from rustyclaw.cli import say_version
 from rustyclaw.discovery import discover
 from rustyclaw.errors import ConfigError, PluginError, RustyclawError
 
 if TYPE_CHECKING:
     from rustyclaw.config import Config
+    from rustyclaw.gateway import Gateway
 
 #: Command -> its module, and its line in the help. What a group can do are the
 #: functions of that module whose names begin with the group's.
@@ -53,6 +55,8 @@ class _Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         found = discover("commands")
         for (_, name), plugin in {**found.plugins, **found.conflicts}.items():
+            if "." in name:  # it belongs to the group before the dot
+                continue
             text = getattr(plugin, "summary", "offered twice; see `rustyclaw doctor`")
             self.commands.setdefault(name, TyperCommand(name, help=text))
         return list(self.commands)
@@ -64,21 +68,34 @@ class _Commands(TyperGroup):
         return name, name and get_command(_load(name)), rest
 
 
+def _of_plugin(name: str) -> Any:
+    from rustyclaw.config import load_config
+    from rustyclaw.loading import Loader
+
+    try:
+        loader = Loader(load_config(), discover("commands"))
+        return loader.create("commands", name, Typer)
+    except PluginError as exc:
+        raise ConfigError(str(exc)) from exc  # exit code 2, like wrong usage
+
+
 def _load(name: str) -> Any:
     if name not in _COMMANDS:
-        from rustyclaw.config import load_config
-        from rustyclaw.loading import Loader
-
-        try:
-            loader = Loader(load_config(), discover("commands"))
-            return loader.create("commands", name, Typer)
-        except PluginError as exc:
-            raise ConfigError(str(exc)) from exc  # exit code 2, like wrong usage
+        return _of_plugin(name)
     module, text = _COMMANDS[name]
     command = Typer(help=text, add_completion=False, **_STYLE)
-    for attribute, thing in vars(import_module(f"rustyclaw.cli.{module}")).items():
-        if attribute == name or attribute.startswith(f"{name}_"):
+    things = vars(import_module(f"rustyclaw.cli.{module}"))
+    for attribute, thing in things.items():
+        if attribute.startswith(f"{name}_"):
             command.command(attribute.removeprefix(f"{name}_"))(thing)
+    for _, plugin in discover("commands").plugins:
+        group, _, own = plugin.partition(".")
+        if group == name and own:
+            command.add_typer(_of_plugin(plugin), name=own)
+    if name in things and (command.registered_commands or command.registered_groups):
+        command.callback(invoke_without_command=True)(things[name])
+    elif name in things:
+        command.command(name)(things[name])
     return command
 
 
@@ -139,6 +156,20 @@ def start(level: str | None = "warning") -> Config:
     for warning in config.warnings:
         print(f"warning: {clean(warning)}", file=sys.stderr)
     return config
+
+
+def greeting(gateway: Gateway) -> str:
+    """Return what a person is told of a gateway that has started."""
+    states = [f"{name} {c.state}" for name, c in gateway.channels.items()]
+    ready = ", ".join(states) or "no channel is configured"
+    head = f"rustyclaw {__version__} is ready: {ready}"
+    return "\n".join(map(clean, (head, *gateway.banner)))
+
+
+def restart() -> None:
+    """Begin this process anew, with the arguments that it had."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "rustyclaw", *sys.argv[1:]])  # noqa: S606 - this very program
 
 
 def show(rows: Any, as_json: bool, columns: str = "") -> None:

@@ -18,9 +18,9 @@ A whole channel, in outline::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -58,11 +58,13 @@ class Capabilities:
     :param idempotent_send: A send repeated with the same ``Outbound.id`` arrives
         once. Without it, a send whose outcome a crash left unknown is not
         repeated but reported.
+    :param draft_seconds: `Channel.draft` may be called so often; ``None``: never.
     """
 
     text_limit: int = 4096
     media: bool = False
     idempotent_send: bool = False
+    draft_seconds: float | None = None
 
 
 class Inbox(Protocol):
@@ -92,16 +94,19 @@ class WebRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebResponse:
-    """The answer to a webhook."""
+    """The answer to a webhook; an iterator as ``body`` is sent piece by piece."""
 
     status: int = 200
-    body: bytes = b""
+    body: bytes | AsyncIterator[bytes] = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A webhook that a server plugin mounts; bodies over the limit never arrive."""
+    """A webhook that a server plugin mounts; bodies over the limit never arrive.
+
+    :param path: Such as ``/line/webhook``; one that ends in ``/*`` takes all below.
+    """
 
     method: str
     path: str
@@ -131,6 +136,25 @@ class Channel(Connected, ABC):
 
         :raises ChannelError: Not sent; tried again unless ``permanent``.
         """
+
+    async def draft(
+        self, target: Target, text: str, draft: str | None, reply_to: str | None
+    ) -> str | None:
+        """Show what there is of an answer; `send` puts the whole in its place.
+
+        Called while a run goes on, if ``capabilities.draft_seconds`` is set: first
+        with an empty text, as a sign that somebody is at work.
+
+        :param text: All that was said until now.
+        :param draft: What the last call for this answer returned.
+        :returns: The platform's id of the draft, which `Outbound.draft` will name.
+        :raises ChannelError: It cannot be shown; the answer comes all the same.
+        """
+        return draft
+
+    def status(self) -> Mapping[str, Any]:
+        """Return facts for people who ask how the channel is, as JSON values."""
+        return {}
 
     def routes(self) -> Sequence[Route]:
         """Return the webhooks to mount."""

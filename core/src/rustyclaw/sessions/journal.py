@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     DEFAULT 0, error TEXT, created REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS outbox_open ON outbox (channel, seq)
     WHERE state IN ('pending', 'sending');
+CREATE TABLE IF NOT EXISTS drafts (source TEXT PRIMARY KEY, reference TEXT NOT NULL);
 """
 
 
@@ -64,10 +65,19 @@ class Reply:
     attempts: int = 0
 
     @classmethod
-    def to(cls, message: Inbound, session: str, text: str, reply_id: str = "") -> Reply:
+    def to(
+        cls,
+        message: Inbound,
+        session: str,
+        text: str,
+        reply_id: str = "",
+        draft: str | None = None,
+    ) -> Reply:
         """Return the reply to an inbound message."""
         reply_id = reply_id or f"{message.source}:reply"
-        outbound = Outbound(id=reply_id, text=text, reply_to=message.message_id)
+        outbound = Outbound(
+            id=reply_id, text=text, reply_to=message.message_id, draft=draft
+        )
         return cls(session=session, target=message.target, message=outbound)
 
 
@@ -133,11 +143,23 @@ class Journal:
         """Close messages and put their one reply into the outbox, as one step."""
 
         def write(db: sqlite3.Connection) -> None:
-            query = "UPDATE inbox SET state = 'done' WHERE source = ?"
-            db.executemany(query, [(source,) for source in sources])
+            rows = [(source,) for source in sources]
+            db.executemany("UPDATE inbox SET state = 'done' WHERE source = ?", rows)
+            db.executemany("DELETE FROM drafts WHERE source = ?", rows)
             _put(db, reply)
 
         await self._database.run(write)
+
+    async def draft(self, source: str) -> str | None:
+        """Return the draft that a chat was shown as the answer to a message."""
+        query = "SELECT reference FROM drafts WHERE source = ?"
+        rows = await self._rows(query, source)
+        return str(rows[0][0]) if rows else None
+
+    async def keep_draft(self, source: str, reference: str) -> None:
+        """Remember a draft, so that a run that begins again goes on with it."""
+        row, query = (source, reference), "INSERT OR REPLACE INTO drafts VALUES (?, ?)"
+        await self._database.run(lambda db: db.execute(query, row))
 
     async def prune(self) -> None:
         """Forget what is finished and older than the de-duplication window."""
@@ -152,6 +174,10 @@ class Journal:
         await self._database.run(delete)
 
     # --- Outbox -----------------------------------------------------------------
+
+    async def post(self, reply: Reply) -> None:
+        """Put a message into the outbox, once for each of its ids."""
+        await self._database.run(lambda db: _put(db, reply))
 
     async def next_reply(self, channel: str) -> Reply | None:
         """Return the oldest reply of a channel that is not finished."""
