@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 from rustyclaw.config import load_config
-from rustyclaw.config.edit import set_value, unset
+from rustyclaw.config.edit import set_config, unset_config
 from rustyclaw.errors import ConfigError
 
 TEXT = """\
@@ -60,17 +60,17 @@ def file(tmp_path: Path) -> Path:
 def test_only_the_value_changes(
     file: Path, dotted: str, value: object, old: str, new: str
 ) -> None:
-    set_value(file, dotted, value)
+    set_config(file, dotted, value)
     # A comment may move to the right or left, nothing else does.
     assert file.read_text().split() == TEXT.replace(old, new).split()
     assert (file.parent / "config.yaml.bak").read_text() == TEXT
 
 
 def test_sections_on_the_way_are_made(file: Path) -> None:
-    set_value(file, "hooks.server.port", 8080)
-    set_value(file, "agents.list.2", {"id": "three"})
-    set_value(file, "bindings.0", {"agent": "two", "match": {"channel": "x"}})
-    set_value(file, "plugins.deny", ("a", "b"))
+    set_config(file, "hooks.server.port", 8080)
+    set_config(file, "agents.list.2", {"id": "three"})
+    set_config(file, "bindings.0", {"agent": "two", "match": {"channel": "x"}})
+    set_config(file, "plugins.deny", ("a", "b"))
     config = load_config(file, env={"TOKEN": "x"})
     assert config.hooks == {"server": {"port": 8080}}
     assert config.agent_ids == ("one", "two", "three")
@@ -82,7 +82,7 @@ def test_sections_on_the_way_are_made(file: Path) -> None:
 
 def test_a_file_is_created_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "new" / "config.yaml"
-    set_value(path, "agents.defaults.model", "a/b")
+    set_config(path, "agents.defaults.model", "a/b")
     assert load_config(path, env={}).agents.defaults.model == "a/b"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -95,7 +95,7 @@ def test_a_file_is_created_for_its_owner_only(tmp_path: Path) -> None:
 def test_comments_of_a_file_without_values_survive(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("# Here go\n# the settings.\n")
-    set_value(path, "agents.defaults.model", "a/b")
+    set_config(path, "agents.defaults.model", "a/b")
     assert path.read_text().startswith("# Here go\n# the settings.\nagents:")
 
 
@@ -105,7 +105,7 @@ def test_the_mode_and_a_link_are_kept(tmp_path: Path) -> None:
     target.chmod(0o640)
     link = tmp_path / "config.yaml"
     link.symlink_to(target)
-    set_value(link, "agents.defaults.max_tokens", 7)
+    set_config(link, "agents.defaults.max_tokens", 7)
     assert link.is_symlink()
     assert "max_tokens: 7" in target.read_text()
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
@@ -136,7 +136,7 @@ def test_a_refused_change_leaves_the_file_alone(
     file: Path, dotted: str, value: object, problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem.replace("*", r"\*")):
-        set_value(file, dotted, value)
+        set_config(file, dotted, value)
     assert file.read_text() == TEXT
     assert {p.name for p in file.parent.iterdir()} <= {
         "config.yaml",
@@ -148,7 +148,7 @@ def test_a_refused_change_leaves_the_file_alone(
 def test_a_broken_file_is_not_touched(file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError):
-        set_value(file, "agents.defaults.model", "x")
+        set_config(file, "agents.defaults.model", "x")
     assert file.read_text() == text
 
 
@@ -160,13 +160,13 @@ def test_no_error_shows_a_secret(file: Path) -> None:
     ):
         file.write_text(text)
         with pytest.raises(ConfigError) as caught:
-            set_value(file, "token", "hunter22")
+            set_config(file, "token", "hunter22")
         assert "hunter22" not in repr(caught.value)
 
 
 def test_a_wrong_file_can_be_mended(file: Path) -> None:
     file.write_text("session: {queue_limit: many}\n")
-    set_value(file, "session.queue_limit", 5)
+    set_config(file, "session.queue_limit", 5)
     assert load_config(file, env={}).session.queue_limit == 5
 
 
@@ -175,7 +175,7 @@ def test_overrides_of_today_do_not_hide_a_wrong_value(
 ) -> None:
     monkeypatch.setenv("RUSTYCLAW_SESSION__QUEUE_LIMIT", "5")
     with pytest.raises(ConfigError, match="queue_limit"):
-        set_value(file, "session.queue_limit", "many")
+        set_config(file, "session.queue_limit", "many")
 
 
 def test_a_disk_that_refuses_is_a_clear_error(
@@ -186,26 +186,26 @@ def test_a_disk_that_refuses_is_a_clear_error(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ConfigError, match=r"cannot change .*: No space left"):
-        set_value(file, "agents.defaults.model", "x")
+        set_config(file, "agents.defaults.model", "x")
     assert file.read_text() == TEXT
     assert not list(file.parent.glob(".config*"))
 
 
 def test_unset(file: Path) -> None:
-    unset(file, "agents.defaults.max_tokens")
-    unset(file, "agents.list.0")
+    unset_config(file, "agents.defaults.max_tokens")
+    unset_config(file, "agents.list.0")
     config = load_config(file, env={"TOKEN": "x"})
     assert config.agents.defaults.max_tokens == 4096
     assert config.agent_ids == ("two",)
     assert "# the best one" in file.read_text()
     for dotted in ("agents.defaults.max_tokens", "agents.list.1", "zzz.a", "zzz"):
         with pytest.raises(ConfigError, match="is not set in this file"):
-            unset(file, dotted)
+            unset_config(file, dotted)
 
 
 def test_a_key_that_looks_like_a_number_is_found(file: Path) -> None:
     file.write_text("session: {identity_links: {123: [telegram:1]}}\n")
-    set_value(file, "session.identity_links.123", ["telegram:2"])
+    set_config(file, "session.identity_links.123", ["telegram:2"])
     links = load_config(file, env={}).session.identity_links
     assert links == {"123": ("telegram:2",)}
 
@@ -249,7 +249,7 @@ def test_comments_around_a_change_survive(
 ) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(COMMENTED)
-    set_value(path, dotted, value)
+    set_config(path, dotted, value)
     expected = COMMENTED.replace(old, new)
     lines = [" ".join(line.split()) for line in path.read_text().splitlines()]
     wanted = [" ".join(line.split()) for line in expected.splitlines()]
@@ -262,7 +262,7 @@ def test_comments_around_a_change_survive(
 def test_comments_after_what_is_removed_survive(tmp_path: Path, dotted: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(COMMENTED)
-    unset(path, dotted)
+    unset_config(path, dotted)
     text = path.read_text()
     assert text.index("# The log.") < text.index("logging") < text.index("# The end.")
     assert ("# what comes next" in text) == (dotted != "plugins")
@@ -273,14 +273,14 @@ def test_what_cannot_be_written_faithfully_is_refused(file: Path) -> None:
     file.write_text("channels: {}  # none\n")
     before = file.read_text()
     with pytest.raises(ConfigError, match="cannot be set; use an editor"):
-        set_value(file, "channels.x.y", float("nan"))
+        set_config(file, "channels.x.y", float("nan"))
     assert file.read_text() == before
 
 
 def test_writers_wait_for_each_other(file: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rustyclaw.config import edit; "
-        "edit.set_value(Path(sys.argv[1]), f'hooks.{sys.argv[2]}.on', True)"
+        "edit.set_config(Path(sys.argv[1]), f'hooks.{sys.argv[2]}.on', True)"
     )
     names = [f"plugin{n}" for n in range(3)]
     command = [sys.executable, "-c", code, str(file)]
@@ -347,7 +347,7 @@ def test_what_is_set_is_what_is_loaded(dotted: str, value: Any) -> None:
         path.write_text(STYLES, encoding="utf-8")
         before = load_config(path, env={}).channels["x"]
         try:
-            set_value(path, f"channels.x.{dotted}", value)
+            set_config(path, f"channels.x.{dotted}", value)
         except ConfigError:  # ruamel stumbles over these; refused, never garbled
             assert re.search(r"\[\]|\{\}|\\u", json.dumps(value))
             assert path.read_text(encoding="utf-8") == STYLES
@@ -378,6 +378,6 @@ def test_a_key_that_does_not_exist_is_not_set(tmp_path: Path, dotted: str) -> No
     path = tmp_path / "config.yaml"
     path.write_text("old_typo: 1\nagents: {}\n")
     with pytest.raises(ConfigError, match="unknown key"):
-        set_value(path, dotted, 5)
+        set_config(path, dotted, 5)
     assert path.read_text() == "old_typo: 1\nagents: {}\n"
-    set_value(path, "agents.defaults.max_tokens", 5)  # the old one is no hindrance
+    set_config(path, "agents.defaults.max_tokens", 5)  # the old one is no hindrance

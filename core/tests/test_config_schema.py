@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 from rustyclaw.config import Secret
-from rustyclaw.config.schema import json_schema
+from rustyclaw.config.schema import config_schema
 from rustyclaw.interfaces import PluginConfig
 
 
@@ -32,7 +32,7 @@ def resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_core_alone() -> None:
-    schema = json_schema()
+    schema = config_schema()
     assert set(schema["properties"]) == {
         "agents", "bindings", "session", "providers", "channels", "tools", "hooks",
         "compactors", "plugins", "logging", "gateway",
@@ -48,14 +48,14 @@ def test_the_core_alone() -> None:
 
 
 def test_every_property_is_described() -> None:
-    schema = json_schema()
+    schema = config_schema()
     for part in (schema, *schema["$defs"].values()):
         for name, field in part.get("properties", {}).items():
             assert field.get("description"), name
 
 
 def test_the_sections_of_plugins() -> None:
-    schema = json_schema(
+    schema = config_schema(
         {"channels": {"sample": Sample}, "tools": {"sample": Sample, "other": Account}}
     )
     json.dumps(schema)
@@ -75,4 +75,4 @@ def test_the_sections_of_plugins() -> None:
         account = resolve(schema, section["properties"]["account"]["anyOf"][0])
         assert "token_env" in account["properties"]
         assert account["required"] == []
-    assert "sample" not in json.dumps(json_schema())
+    assert "sample" not in json.dumps(config_schema())

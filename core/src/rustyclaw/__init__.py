@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "config": "Config Secret load_config",
+    "config.edit": "replace_config set_config unset_config",
+    "config.schema": "config_schema",
     "approvals": "Approval Decision",
     "errors": (
         "Ask Busy ChannelError ConfigError MethodError PluginError ProviderError "

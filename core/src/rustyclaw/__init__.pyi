@@ -4,6 +4,12 @@ from rustyclaw.config import (
     Secret as Secret,
     load_config as load_config,
 )
+from rustyclaw.config.edit import (
+    replace_config as replace_config,
+    set_config as set_config,
+    unset_config as unset_config,
+)
+from rustyclaw.config.schema import config_schema as config_schema
 from rustyclaw.errors import (
     Ask as Ask,
     Busy as Busy,

@@ -26,7 +26,7 @@ import anyio.to_thread
 
 from rustyclaw import commands, hookspecs
 from rustyclaw.agent.models import Models
-from rustyclaw.agent.turn import Mind
+from rustyclaw.agent.turn import Mind, workspace_of
 from rustyclaw.approvals import Approvals, Operator
 from rustyclaw.config import Config, config_from, home_dir, load_config
 from rustyclaw.delivery import ChannelStatus, Delivery, innermost
@@ -238,6 +238,18 @@ class Gateway:
                 await self.state.journal.prune()
             await anyio.sleep(_PRUNE_SECONDS)
 
+    def key(self, session: str) -> str:
+        """Return the full key of a session.
+
+        :raises SessionError: The text cannot be a key.
+        """
+        return str(resolve(session, self.config.default_agent_id))
+
+    def workspace(self, agent_id: str = "") -> Path:
+        """Return the workspace folder of an agent; it need not exist yet."""
+        agent_id = agent_id or self.config.default_agent_id
+        return workspace_of(self.config, self.home, agent_id)
+
     def redact(self, value: object) -> object:
         """Return a JSON-like value without secrets."""
         return self.config.redactor.scrub_value(value)
@@ -342,7 +354,7 @@ class Gateway:
         if (delivery := self.deliveries.get(target.channel)) is None:
             problem = f"no channel {target.channel!r} is open here"
             raise ChannelError(f"{problem}; see `rustyclaw doctor`", permanent=True)
-        key = str(resolve(session, self.config.default_agent_id))
+        key = self.key(session)
         await self.state.journal.post(
             Reply(session=key, target=target, message=message)
         )
@@ -389,8 +401,7 @@ class Gateway:
 
     def abort(self, session: str = "main", run_id: str = "") -> bool:
         """Abort the run of a session, or only the one named; return whether it was."""
-        key = resolve(session, self.config.default_agent_id)
-        return self._lanes.abort(str(key), run_id)
+        return self._lanes.abort(self.key(session), run_id)
 
     def active_runs(self) -> list[ActiveRun]:
         """Return the runs in progress."""
@@ -404,13 +415,11 @@ class Gateway:
         :returns: ``None`` if there is nothing to shorten.
         :raises ProviderError: The summary could not be made; nothing has changed.
         """
-        key = resolve(session, self.config.default_agent_id)
-        return await self._lanes.compact(str(key), instructions)
+        return await self._lanes.compact(self.key(session), instructions)
 
     async def reset(self, session: str, reason: str = "reset") -> None:
         """Begin a session anew; with reason ``delete`` it is removed."""
-        key = str(resolve(session, self.config.default_agent_id))
-        await self._lanes.reset(key, reason)
+        await self._lanes.reset(self.key(session), reason)
 
     async def command(self, text: str, session: str) -> str | None:
         """Answer a chat command such as ``/new``; ``None`` if it is none."""

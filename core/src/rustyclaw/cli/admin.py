@@ -18,8 +18,7 @@ from typer import Argument, Context, Option, confirm
 import rustyclaw as rc
 from rustyclaw.cli.app import Json, clean, greeting, restart, show, start
 from rustyclaw.cli.remote import NotServed, ask
-from rustyclaw.config import edit, home_dir
-from rustyclaw.config.schema import json_schema
+from rustyclaw.config import edit, home_dir, schema
 from rustyclaw.discovery import discover
 from rustyclaw.loading import Loader
 from rustyclaw.sessions.entries import encode
@@ -93,10 +92,10 @@ def _move(name: str, away: str, to: str) -> None:
     config = rc.load_config()
     listed = getattr(config.plugins, away) or ()
     if name in listed:
-        edit.unset(config.path, f"plugins.{away}.{listed.index(name)}")
+        edit.unset_config(config.path, f"plugins.{away}.{listed.index(name)}")
     listed = getattr(config.plugins, to)
     if listed is not None and name not in listed:  # without a list all are allowed
-        edit.set_value(config.path, f"plugins.{to}.{len(listed)}", name)
+        edit.set_config(config.path, f"plugins.{to}.{len(listed)}", name)
 
 
 def config_get(key: Annotated[str, Argument()] = "", as_json: Json = False) -> None:
@@ -121,12 +120,12 @@ def config_set(key: str, value: str) -> None:
         parsed = value
         with suppress(ValueError):  # other words stay text, as they do in the file
             parsed = json.loads(value)
-    edit.set_value(settings_file(), key, parsed)
+    edit.set_config(settings_file(), key, parsed)
 
 
 def config_unset(key: str) -> None:
     """Remove one value from the file."""
-    edit.unset(settings_file(), key)
+    edit.unset_config(settings_file(), key)
 
 
 def config_validate() -> None:
@@ -142,7 +141,7 @@ def config_schema(plugins: Plugins = False) -> None:
         with suppress(rc.PluginError):
             if model := getattr(loader.load(row.kind, row.name), "Config", None):
                 models.setdefault(row.kind, {})[row.name] = model
-    show(json_schema(models), as_json=True)
+    show(schema.config_schema(models), as_json=True)
 
 
 def config_path() -> None:
@@ -255,7 +254,7 @@ def agents_add(id: str, name: str = "", workspace: str = "", model: str = "") ->
     implied = () if config.agents.list else ({"id": config.default_agent_id},)
     for place, agent in enumerate((*implied, facts), len(config.agents.list)):
         known = {key: value for key, value in agent.items() if value}
-        edit.set_value(config.path, f"agents.list.{place}", known)
+        edit.set_config(config.path, f"agents.list.{place}", known)
     seed(id)
 
 

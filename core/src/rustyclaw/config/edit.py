@@ -21,7 +21,7 @@ from rustyclaw.errors import ConfigError
 _ABSENT = object()
 
 
-def set_value(path: Path, dotted: str, value: Any) -> None:
+def set_config(path: Path, dotted: str, value: Any) -> None:
     """Set one value of a config file, which is created if need be.
 
     :param dotted: Such as ``agents.list.0.id``; the index after the last appends.
@@ -64,9 +64,28 @@ def set_value(path: Path, dotted: str, value: Any) -> None:
         raise ConfigError(f"cannot change {str(path)!r}: {reason}") from None
 
 
-def unset(path: Path, dotted: str) -> None:
-    """Remove one value of a config file; raises as `set_value`."""
-    set_value(path, dotted, _ABSENT)
+def unset_config(path: Path, dotted: str) -> None:
+    """Remove one value of a config file; raises as `set_config`."""
+    set_config(path, dotted, _ABSENT)
+
+
+def replace_config(path: Path, text: str) -> None:
+    """Write a whole config file.
+
+    :raises ConfigError: The text is invalid or cannot be written; it is as it was.
+    """
+    from filelock import FileLock
+
+    path = Path(os.path.realpath(path))
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RUSTYCLAW_")}
+    parse_config(text, Source(path=path, home=path.parent, env=env))
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", timeout=10, mode=0o600):
+            _replace(path, text)
+    except OSError as exc:
+        problem = f"cannot change {str(path)!r}: {exc.strerror}"
+        raise ConfigError(problem) from None
 
 
 def _place(node: Any, keys: list[str], value: Any) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from rustyclaw.config.model import Config
 
 
-def json_schema(
+def config_schema(
     sections: Mapping[str, Mapping[str, type[BaseModel]]] | None = None,
 ) -> dict[str, Any]:
     """Return the JSON Schema of a config file; secrets are marked ``writeOnly``.
