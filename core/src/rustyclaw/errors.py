@@ -125,11 +125,23 @@ class StorageError(RustyclawError):
 
 
 class MethodError(RustyclawError):
-    """A gateway method is unknown or was called wrongly; ``code`` as on the wire."""
+    """A gateway method is unknown, was called wrongly, or has failed.
 
-    def __init__(self, message: str, *, code: str = "INVALID_REQUEST") -> None:
+    :param code: As on the wire, such as ``UNAVAILABLE``.
+    :param details: JSON value for programs.
+    :param payload: JSON value of an answer that says more than the error.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "INVALID_REQUEST",
+        details: object = None,
+        payload: object = None,
+    ) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.details, self.payload = code, details, payload
 
 
 class Busy(RustyclawError):

@@ -407,6 +407,10 @@ class Gateway:
         """Return the runs in progress."""
         return self._lanes.active()
 
+    async def inject(self, session: str, message: Message) -> str:
+        """Put a message into a conversation without a run; return its entry's id."""
+        return await self._lanes.inject(self.key(session), message)
+
     async def compact(
         self, session: str, instructions: str = ""
     ) -> CompactionResult | None:

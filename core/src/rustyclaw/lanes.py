@@ -32,6 +32,7 @@ from rustyclaw.runs import (
     RunResult,
     RunStarted,
 )
+from rustyclaw.sessions.entries import Entry
 from rustyclaw.sessions.journal import Reply
 from rustyclaw.sessions.locks import SessionLock
 
@@ -315,6 +316,13 @@ class Lanes:
             yield session
         while len(self._live) > self._config.max_cached:
             self._live.popitem(last=False)
+
+    async def inject(self, key: str, message: Message) -> str:
+        """Append a message that no run has made; waits for the session's run to end."""
+        entry = Entry.of(message, synthetic=True)
+        async with self._locked(key) as session:
+            await session.append(entry, sync=True)
+        return entry.id
 
     async def compact(self, key: str, instructions: str) -> CompactionResult | None:
         """Shorten a session; waits for its run to end."""

@@ -1,0 +1,1 @@
+"""Who calls: address, origin, shared secret, device."""

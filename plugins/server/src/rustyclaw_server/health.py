@@ -1,0 +1,102 @@
+"""How the gateway is: the object behind ``health``, kept for a minute."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+if TYPE_CHECKING:
+    from rustyclaw_server.server import Server
+
+#: What OpenClaw's clients look for; the cron plugin will own these.
+_HEARTBEAT = {
+    "enabled": False,
+    "every": "0m",
+    "everyMs": None,
+    "prompt": "",
+    "target": "none",
+    "ackMaxChars": 300,
+}
+_RECENT = 5
+
+
+class Health:
+    """Makes snapshots, and keeps the last one."""
+
+    interval_seconds = 60.0
+    _reuse_seconds = 5.0
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._last: dict[str, Any] = {}
+        self._made_at = 0.0
+        self._lock = anyio.Lock()
+
+    async def snapshot(self, *, fresh: bool = False) -> dict[str, Any]:
+        """Return how things are; at most a minute old, or some seconds if ``fresh``."""
+        limit = self._reuse_seconds if fresh else self.interval_seconds
+        async with self._lock:
+            if time.monotonic() - self._made_at > limit or not self._last:
+                self._last = await self._make()
+                self._made_at = time.monotonic()
+        return self._last
+
+    async def _make(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        gateway = self._server.gateway
+        config, now = gateway.config, int(time.time() * 1000)
+        agents = []
+        for agent_id in config.agent_ids:
+            agent = config.agent(agent_id)
+            row: dict[str, Any] = {"agentId": agent_id}
+            if agent.name:
+                row["name"] = agent.name
+            row |= {
+                "isDefault": agent_id == config.default_agent_id,
+                "heartbeat": _HEARTBEAT,
+                "sessions": await self._sessions(agent_id, now),
+            }
+            agents.append(row)
+        channels = {name: self.channel(name) for name in gateway.channels}
+        return {
+            "ok": True,
+            "ts": now,
+            "durationMs": round((time.perf_counter() - started) * 1000),
+            "channels": channels,
+            "channelOrder": sorted(channels),
+            "channelLabels": {
+                name: name.replace("_", " ").title() for name in channels
+            },
+            "heartbeatSeconds": 0,
+            "defaultAgentId": config.default_agent_id,
+            "agents": agents,
+            "sessions": await self._sessions(config.default_agent_id, now),
+        }
+
+    def channel(self, name: str) -> dict[str, Any]:
+        """Return how one channel is."""
+        status = self._server.gateway.channels[name]
+        row: dict[str, Any] = {
+            "configured": True,
+            "running": status.state in ("starting", "connected"),
+            "connected": status.state == "connected",
+        }
+        if status.error:
+            row["lastError"] = status.error
+        return row
+
+    async def _sessions(self, agent_id: str, now: int) -> dict[str, Any]:
+        gateway = self._server.gateway
+        rows = await gateway.state.sessions.list(agent=agent_id)
+        recent = [
+            {
+                "key": info.key,
+                "updatedAt": int(info.updated_at * 1000),
+                "age": max(now - int(info.updated_at * 1000), 0),
+            }
+            for info in rows[:_RECENT]
+        ]
+        path = str(gateway.home / "agents" / agent_id / "sessions")
+        return {"path": path, "count": len(rows), "recent": recent}

@@ -1,0 +1,147 @@
+"""How a method is written.
+
+::
+
+    class DoubleParams(Wire):
+        n: int = Field(ge=0)
+
+    class DoubleResult(Wire):
+        doubled: int
+
+    @method("double", scope=READ, params=DoubleParams, result=DoubleResult)
+    async def double(params: DoubleParams, context: Context) -> DoubleResult:
+        \"\"\"Double a number.\"\"\"
+        return DoubleResult(doubled=params.n * 2)
+
+Parameters arrive validated. Only the fields of a result that were set are sent.
+A refusal is a `rustyclaw.MethodError`; its code is one of those on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ConfigDict, ValidationError
+from rustyclaw import Busy, Caller, Method, MethodError, RustyclawError
+
+from rustyclaw_server.wire.connection import Answering
+from rustyclaw_server.wire.frames import Wire, problems, validate
+
+if TYPE_CHECKING:
+    from rustyclaw import Gateway
+
+    from rustyclaw_server.server import Server
+    from rustyclaw_server.wire.connection import Connection
+
+P = TypeVar("P", bound=Wire)
+
+#: The groups, in the order in which clients are told of them.
+GROUPS = ("system", "chat", "sessions")
+
+
+class Nothing(Wire):
+    """No parameters."""
+
+
+class Anything(Wire):
+    """Parameters that nobody looks at."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Loose(Wire):
+    """A result whose further keys depend on what there is to tell."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a method runs."""
+
+    server: Server
+    caller: Caller
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway that is called."""
+        return self.server.gateway
+
+    @property
+    def connection(self) -> Connection | None:
+        """The client that calls; ``None`` for HTTP and code of this process."""
+        caller = self.caller
+        return caller.connection if isinstance(caller, Answering) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    name: str
+    scope: str
+    params: type[Wire]
+    result: type[Wire] | None
+    listed: bool
+
+
+def method(
+    name: str,
+    *,
+    scope: str,
+    params: type[P],
+    result: type[Wire] | None = None,
+    listed: bool = True,
+) -> Callable[
+    [Callable[[P, Context], Awaitable[Any]]], Callable[[P, Context], Awaitable[Any]]
+]:
+    """Mark a function as a method; the first line of its docstring documents it.
+
+    :param scope: What a caller must have been granted; see `auth.scopes`.
+    :param listed: Whether ``hello-ok`` names it.
+    """
+
+    def mark(
+        function: Callable[[P, Context], Awaitable[Any]],
+    ) -> Callable[[P, Context], Awaitable[Any]]:
+        function.__method__ = _Spec(name, scope, params, result, listed)  # type: ignore[attr-defined]  # ours
+        return function
+
+    return mark
+
+
+def methods_of(server: Server) -> Iterator[Method]:
+    """Yield the methods of all groups, bound to a server."""
+    for group in GROUPS:
+        module = import_module(f"rustyclaw_server.methods.{group}")
+        for thing in vars(module).values():
+            if spec := getattr(thing, "__method__", None):
+                yield _bound(server, spec, thing)
+
+
+def _bound(server: Server, spec: _Spec, function: Callable[..., Any]) -> Method:
+    async def handle(raw: Mapping[str, Any], caller: Caller) -> Any:
+        try:
+            params = validate(spec.params, raw, strict=caller.strict)
+        except ValidationError as exc:
+            text = f"invalid {spec.name} params: {problems(exc)}"
+            raise MethodError(text) from None
+        try:
+            return await function(params, Context(server, caller))
+        except Busy as exc:
+            raise MethodError(str(exc), code="UNAVAILABLE") from exc
+        except MethodError:
+            raise
+        except RustyclawError as exc:  # what it was told to do cannot be done
+            raise MethodError(str(exc)) from exc
+
+    return Method(
+        name=spec.name,
+        handler=handle,
+        scope=spec.scope,
+        summary=(function.__doc__ or "").partition("\n")[0],
+        params=spec.params,
+        result=spec.result,
+        listed=spec.listed,
+    )

@@ -1,0 +1,1 @@
+"""Conversations: list, look into, change, reset, delete."""

@@ -1,0 +1,53 @@
+"""The hook plugin that starts the server with the gateway."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+from rustyclaw import RustyclawError, hookimpl
+
+from rustyclaw_server.config import ServerConfig
+
+if TYPE_CHECKING:
+    from rustyclaw import Gateway
+
+    from rustyclaw_server.server import Server
+
+logger = logging.getLogger(__name__)
+
+_SERVER = "rustyclaw_server.server"
+
+
+class ServerPlugin:
+    """Serves a gateway that serves its channels; an embedded one has no port."""
+
+    Config = ServerConfig
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._server: Server | None = None
+
+    @hookimpl
+    async def gateway_start(self, gateway: Gateway) -> None:
+        """Listen; a gateway that cannot be served safely stops."""
+        if not (self._config.enabled and gateway.serving):
+            return
+        # The libraries of a server take a while to import: not on the event loop.
+        module = await anyio.to_thread.run_sync(import_module, _SERVER)
+        server: Server = module.Server(gateway, self._config)
+        try:
+            await server.start()
+        except RustyclawError as exc:
+            logger.error("the server does not start: %s", exc)
+            gateway.request_stop("failed")
+            return
+        self._server = server
+
+    @hookimpl
+    async def gateway_stop(self, reason: str) -> None:
+        """Tell the clients and close."""
+        if self._server is not None:
+            await self._server.stop(reason)

@@ -1,0 +1,218 @@
+"""The server: what its sockets, methods and HTTP routes share, and its lifespan."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket as sockets
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from rustyclaw import ConfigError, RustyclawError
+
+from rustyclaw_server.auth.address import is_loopback
+from rustyclaw_server.auth.devices import DeviceStore, PairingRequest
+from rustyclaw_server.auth.limiter import Failures, Rate
+from rustyclaw_server.auth.scopes import PAIRING
+from rustyclaw_server.auth.secret import SharedSecret
+from rustyclaw_server.dedupe import Dedupe
+from rustyclaw_server.health import Health
+from rustyclaw_server.methods.base import methods_of
+from rustyclaw_server.serving import serve
+from rustyclaw_server.wire.hub import Hub
+from rustyclaw_server.wire.presence import Presence
+from rustyclaw_server.wire.runs import RunBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rustyclaw import Gateway
+
+    from rustyclaw_server.config import ServerConfig
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_SECONDS = 5.0
+
+
+class Server:
+    """One server of one gateway.
+
+    :ivar url: Where it listens, such as ``http://127.0.0.1:18789``.
+    :ivar control_secret: What the command line of this home shows, until the end.
+    """
+
+    def __init__(self, gateway: Gateway, config: ServerConfig) -> None:
+        auth, limits = config.auth, config.limits
+        self.gateway, self.config = gateway, config
+        self.secret = SharedSecret(auth, gateway.home / "credentials")
+        self.failures = Failures(
+            auth.max_failures, auth.window_seconds, auth.lock_seconds
+        )
+        self.connects = Rate(limits.connects_per_minute)
+        self.devices = DeviceStore(gateway)
+        self.hub = Hub()
+        self.presence = Presence()
+        self.runs = RunBook(gateway, self.hub)
+        self.health = Health(self)
+        self.dedupe = Dedupe()
+        self.control_secret = secrets.token_urlsafe(32)
+        self.url = ""
+        self._unwatch: Callable[[], None] = _nothing
+
+    # --- The lifespan -----------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, and serve in the background.
+
+        :raises RustyclawError: It would not be safe, or the port is taken.
+        """
+        check_safety(self.config)
+        await self.devices.load()
+        if self.secret.mode in ("token", "password"):
+            self.gateway.config.redactor.add(self.secret.value())
+        self.gateway.config.redactor.add(self.control_secret)
+        for method in methods_of(self):
+            self.gateway.methods.add(method, owner="server")
+        self._unwatch = self.gateway.feed.watch(self.runs.hear)
+        listener = self._listen()
+        host, port = listener.getsockname()[:2]
+        scheme = "https" if self.config.tls else "http"
+        name = f"[{host}]" if ":" in host else host
+        self.url = f"{scheme}://{name}:{port}"
+        self.gateway.spawn(serve, self, listener)
+        self.gateway.spawn(self.runs.flush_when_due)
+        self.gateway.spawn(self._tick)
+        self.gateway.spawn(self._refresh_health)
+        self._write_endpoint()
+
+    def _listen(self) -> sockets.socket:
+        host, port = self.config.host, self.config.port
+        family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
+        listener = sockets.socket(family, sockets.SOCK_STREAM)
+        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(2048)
+        except OSError as exc:
+            listener.close()
+            problem = f"cannot listen on {host}:{port}: {exc.strerror or exc}"
+            remedy = "stop what does, or set hooks.server.port (0: a free one)"
+            raise RustyclawError(f"{problem}; {remedy}") from None
+        listener.setblocking(False)
+        return listener
+
+    def _write_endpoint(self) -> None:
+        """Tell the command line of this home where we are, and how to ask us."""
+        facts: dict[str, Any] = {"url": self.url, "secret": self.control_secret}
+        facts["pid"] = os.getpid()
+        if self.config.tls:
+            facts["certificate"] = str(self.config.tls.cert_path)
+        path = self.gateway.home / "gateway.json"
+        new = path.with_suffix(".new")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
+            json.dump(facts, file)
+        new.replace(path)
+
+    async def stop(self, reason: str) -> None:
+        """Tell all clients, and close; see `rustyclaw_server.serving` for the rest."""
+        (self.gateway.home / "gateway.json").unlink(missing_ok=True)
+        self._unwatch()
+        expected = 5000 if reason == "restart" else None
+        payload = {"reason": reason, "restartExpectedMs": expected}
+        self.hub.broadcast("shutdown", payload)
+        with anyio.move_on_after(_DRAIN_SECONDS):
+            async with anyio.create_task_group() as group:
+                for connection in self.hub:
+                    group.start_soon(connection.flushed)
+        self.hub.close_all(1012, "service restart")
+
+    async def _tick(self) -> None:
+        while True:
+            await anyio.sleep(self.config.limits.tick_seconds)
+            self.hub.broadcast("tick", {"ts": self.devices.now()}, droppable=True)
+
+    async def _refresh_health(self) -> None:
+        while True:
+            await anyio.sleep(self.health.interval_seconds)
+            self.hub.health_version += 1
+            snapshot = await self.health.snapshot(fresh=True)
+            self.hub.broadcast("health", snapshot, versioned=True)
+
+    # --- What several parts announce --------------------------------------------------
+
+    def announce_pairing_request(self, request: PairingRequest) -> None:
+        """Tell operators that a device asks to be paired."""
+        payload = pairing_row(request)
+        self.hub.broadcast("device.pair.requested", payload, scope=PAIRING)
+
+    def announce_pairing(self, request: PairingRequest, decision: str) -> None:
+        """Tell operators what became of a device's request."""
+        payload = {"requestId": request.request_id, "deviceId": request.device_id}
+        payload |= {"decision": decision, "ts": self.devices.now()}  # type: ignore[dict-item]  # JSON
+        self.hub.broadcast("device.pair.resolved", payload, scope=PAIRING)
+
+    def announce_presence(self) -> None:
+        """Tell all who is there now."""
+        self.hub.presence_version += 1
+        rows = {"presence": self.presence.rows()}
+        self.hub.broadcast("presence", rows, versioned=True, droppable=True)
+
+    def end_shared_sessions(self) -> None:
+        """Drop all who came in with the shared secret, because it has changed."""
+        for connection in self.hub:
+            if connection.shared:
+                connection.close(1008, "unauthorized: gateway token changed")
+
+
+def _nothing() -> None: ...
+
+
+def pairing_row(request: PairingRequest) -> dict[str, Any]:
+    """Return a request as clients know it."""
+    row = {
+        "requestId": request.request_id,
+        "deviceId": request.device_id,
+        "publicKey": request.public_key,
+        **request.about,
+        "role": request.role,
+        "roles": [request.role],
+        "scopes": list(request.scopes),
+        "isRepair": request.is_repair,
+        "silent": False,
+        "ts": request.created_at,
+    }
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def check_safety(config: ServerConfig) -> None:
+    """Refuse to listen where anybody could do anything.
+
+    :raises ConfigError: Naming the setting to change.
+    """
+    auth = config.auth
+    is_open = not is_loopback(_address(config.host))
+    if auth.mode == "none" and is_open:
+        problem = f"hooks.server.host {config.host!r} is no loopback address"
+        remedy = "set hooks.server.auth.mode to `token`"
+        raise ConfigError(f"{problem} and auth.mode is `none`; {remedy}")
+    if auth.mode == "password" and auth.password is None:
+        raise ConfigError("auth.mode is `password`; set hooks.server.auth.password")
+    if auth.mode == "trusted-proxy" and not config.trusted_proxies:
+        raise ConfigError(
+            "auth.mode is `trusted-proxy`; name the proxy in "
+            "hooks.server.trusted_proxies"
+        )
+    shown = auth.password if auth.mode == "password" else auth.token
+    if is_open and shown is not None and len(shown.get_secret_value()) < 16:
+        raise ConfigError(
+            "the secret of hooks.server.auth is too short for an open port; "
+            "use at least 16 characters"
+        )
+
+
+def _address(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host

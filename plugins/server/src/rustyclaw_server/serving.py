@@ -1,0 +1,75 @@
+"""uvicorn in the gateway's event loop: one listener, no signals, an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import uvicorn
+
+from rustyclaw_server.app import App
+from rustyclaw_server.wire.socket import BoundedProtocol
+
+if TYPE_CHECKING:
+    from rustyclaw_server.server import Server
+
+_GRACE_SECONDS = 5
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the gateway, which drains first."""
+        yield
+
+
+async def serve(server: Server, listener: socket.socket) -> None:
+    """Serve until cancelled; connections that are open then get their end."""
+    config = server.config
+    tls: dict[str, Any] = {}
+    if config.tls:
+        tls["ssl_certfile"] = str(config.tls.cert_path)
+        tls["ssl_keyfile"] = str(config.tls.key_path)
+    first = config.limits.max_preauth_bytes
+    protocol = type("Protocol", (BoundedProtocol,), {"first_limit": first})
+    # Its log goes where ours goes; a line for each request would be noise.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    uvicorn_config = uvicorn.Config(
+        App(server),
+        http="h11",
+        ws=protocol,
+        ws_max_size=config.limits.max_payload_bytes,
+        ws_per_message_deflate=False,
+        ws_ping_interval=25,  # a client that has vanished is noticed
+        ws_ping_timeout=30,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        **tls,
+    )
+    running, done = _Uvicorn(uvicorn_config), anyio.Event()
+    scope = anyio.CancelScope(shield=True)  # it ends by `should_exit`, in good order
+
+    async def run() -> None:
+        with scope:
+            await running.serve([listener])
+        done.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            running.should_exit = True
+            with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(_GRACE_SECONDS + 1):
+                    await done.wait()
+                scope.cancel()

@@ -1,0 +1,1 @@
+"""The WebSocket protocol: frames, handshake, connections, events."""

@@ -1,0 +1,172 @@
+"""One client after the handshake: its grant, and what it is sent.
+
+A connection that is idle has no task of its own but the one that reads: a writer lives
+only while something waits. What waits is bounded: events that may be dropped are, and
+a client that reads nothing is dropped itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from rustyclaw import Caller
+
+from rustyclaw_server.auth.scopes import READ, has
+from rustyclaw_server.wire import frames
+from rustyclaw_server.wire.socket import Disconnected
+
+if TYPE_CHECKING:
+    import anyio.abc
+
+    from rustyclaw_server.auth.address import Peer
+    from rustyclaw_server.wire.frames import ConnectParams
+    from rustyclaw_server.wire.socket import Socket
+
+_CLOSE_SECONDS = 2.0
+
+
+class Connection:
+    """A client, as methods and events see it.
+
+    :param scopes: What the gateway granted, not what the client asked for.
+    :param shared: It showed the shared secret, so a new one ends it.
+    """
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        socket: Socket,
+        group: anyio.abc.TaskGroup,
+        params: ConnectParams,
+        peer: Peer,
+        protocol: int,
+        scopes: Iterable[str],
+        shared: bool,
+        max_buffered: int,
+    ) -> None:
+        self.id = conn_id
+        self.role = params.role
+        self.scopes = frozenset(scopes)
+        self.strict = protocol < 4
+        self.protocol = protocol
+        self.client = params.client
+        self.caps = frozenset(params.caps)
+        self.params = params
+        self.device_id = params.device.id if params.device else ""
+        self.peer = peer
+        self.shared = shared
+        self._socket, self._group = socket, group
+        self._max_buffered = max_buffered
+        self._waiting: deque[str] = deque()
+        self._buffered = 0
+        self._writing = False
+        self._seq = 0
+        self.closed = False
+
+    # --- Sending ----------------------------------------------------------------------
+
+    def event(
+        self,
+        head: str,
+        *,
+        numbered: bool = True,
+        versions: str = "",
+        droppable: bool = False,
+    ) -> None:
+        """Send an event.
+
+        :param head: From `frames.event_head`.
+        :param versions: The ``stateVersion`` as JSON.
+        :param droppable: Rather not sent than late.
+        """
+        tail = ""
+        if numbered:
+            if droppable and self._is_full(len(head)):
+                return  # it takes no number, so the client sees no gap
+            self._seq += 1
+            tail = f',"seq":{self._seq}'
+        if versions:
+            tail += f',"stateVersion":{versions}'
+        self.push(f"{head}{tail}}}", droppable=droppable)
+
+    def push(self, text: str, *, droppable: bool = False) -> None:
+        """Queue a frame; returns at once."""
+        if self.closed:
+            return
+        if self._is_full(len(text)):
+            if not droppable:
+                self.close(1008, "slow consumer")
+            return
+        self._waiting.append(text)
+        self._buffered += len(text)
+        if not self._writing:
+            self._writing = True
+            self._group.start_soon(self._write)
+
+    def _is_full(self, size: int) -> bool:
+        # A single frame may be larger than the bound: an answer is what was asked for.
+        return bool(self._waiting) and self._buffered + size > self._max_buffered
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting and not self.closed:
+                text = self._waiting.popleft()
+                await self._socket.send(text)
+                self._buffered -= len(text)
+        except Disconnected:
+            self._group.cancel_scope.cancel()
+        finally:
+            self._writing = False
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection; what was not read by then is lost."""
+        if not self.closed:
+            self.closed = True
+            self._waiting.clear()
+            self._group.start_soon(self._close, code, reason)
+
+    async def _close(self, code: int, reason: str) -> None:
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True) as patience:
+            await self._socket.close(code, reason)
+        if patience.cancelled_caught:  # it does not even read the close frame
+            self._socket.abort()
+        self._group.cancel_scope.cancel()
+
+    async def flushed(self) -> None:
+        """Return when all that was queued has been handed to the network."""
+        while self._writing and not self.closed:  # noqa: ASYNC110 - at shutdown only
+            await anyio.sleep(0.01)
+
+    # --- What it may learn ------------------------------------------------------------
+
+    def may_see(self, scope: str) -> bool:
+        """Return whether an event that needs a scope is for this client."""
+        return not scope or (self.role != "node" and has(self.scopes, scope))
+
+    @property
+    def reads(self) -> bool:
+        """Whether it may read conversations."""
+        return has(self.scopes, READ)
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether others are told of its presence (every mode but ``cli``)."""
+        return self.client.mode != "cli"
+
+
+class Answering(Caller):
+    """The caller of one request: may give a first answer before the last."""
+
+    def __init__(self, connection: Connection, request_id: str) -> None:
+        self.connection = connection
+        self.role, self.scopes = connection.role, connection.scopes
+        self.strict = connection.strict
+        self._request_id = request_id
+
+    def progress(self, payload: Any) -> None:
+        """Send a first answer."""
+        self.connection.push(frames.ok(self._request_id, payload))

@@ -1,0 +1,339 @@
+"""Runs as clients see them: ``agent`` and ``chat`` events (sheet sections 11 and 12).
+
+The core reports each piece of text; clients are told at most every 150 ms, with all
+the text so far. What was held back is sent before anything else happens, so that
+no client loses the end of a text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+from rustyclaw import (
+    Compacted,
+    GatewayEvent,
+    RunEnded,
+    RunStarted,
+    RustyclawError,
+    TextDelta,
+    ThinkingDelta,
+    ToolEnded,
+    ToolStarted,
+)
+
+from rustyclaw_server.wire.frames import clean
+
+if TYPE_CHECKING:
+    from rustyclaw import (
+        Gateway,
+        Message,
+        Notice,
+        RunEvent,
+        RunOptions,
+        RunResult,
+        ToolCall,
+    )
+
+    from rustyclaw_server.wire.hub import Hub
+
+_THROTTLE_SECONDS = 0.15
+_KEPT_SECONDS = 600.0
+_KEPT = 1000
+
+StopReason = Literal["rpc", "stop", "timeout"]
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveRun:
+    """A run that clients may hear of, until some minutes after its end.
+
+    :param key: The full session key.
+    :param raw_key: The key as the client wrote it, which some events repeat.
+    :param tool_conns: Connections that are told of its tools.
+    :param verbose: ``full`` shows them the results as well.
+    """
+
+    run_id: str
+    key: str
+    raw_key: str = ""
+    tool_conns: set[str] = field(default_factory=set)
+    verbose: str = "off"
+    reasoning: str = "off"
+    started_at: int = 0
+    ended_at: int = 0
+    error: str = ""
+    result: RunResult | None = None
+    aborted: str = ""
+    done: anyio.Event = field(default_factory=anyio.Event)
+    _seq: int = 0
+    _pieces: list[str] = field(default_factory=list)
+    _unsent: list[str] = field(default_factory=list)
+    _earlier: list[str] = field(default_factory=list)
+    _thoughts: list[str] = field(default_factory=list)
+    _begins_anew: bool = False
+    _sent_at: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """What the current assistant message says so far."""
+        return "".join(self._pieces)
+
+
+class RunBook:
+    """All runs of a gateway, as its clients see them."""
+
+    def __init__(self, gateway: Gateway, hub: Hub) -> None:
+        self._gateway, self._hub = gateway, hub
+        self._runs: OrderedDict[str, LiveRun] = OrderedDict()
+        self._unsent: dict[str, LiveRun] = {}
+        self._wake = anyio.Event()
+        self.reasoning_of: dict[str, str] = {}
+        self.verbose_of: dict[str, str] = {}
+
+    def get(self, run_id: str) -> LiveRun | None:
+        """Return a run that goes on, or ended not long ago."""
+        return self._runs.get(run_id)
+
+    def active_in(self, key: str) -> list[LiveRun]:
+        """Return the runs of a session that have not ended."""
+        return [
+            run for run in self._runs.values() if run.key == key and not run.ended_at
+        ]
+
+    # --- Starting and stopping --------------------------------------------------------
+
+    def start(self, run: LiveRun, message: Message, options: RunOptions) -> LiveRun:
+        """Start a run, or queue it behind the one of its session."""
+        self._keep(run)
+        self._gateway.spawn(self._drive, run, message, options)
+        return run
+
+    async def _drive(self, run: LiveRun, message: Message, options: RunOptions) -> None:
+        problem = "the run ended without an answer"
+        try:
+            answer = self._gateway.run(message, session=run.key, options=options)
+            async with aclosing(answer) as events:
+                async for _ in events:  # `hear` has been told of each
+                    pass
+        except RustyclawError as exc:
+            problem = str(exc)
+        if not run.ended_at:  # it was never begun
+            self._fail(run, problem, run.raw_key or run.key)
+
+    def abort(self, run: LiveRun, reason: StopReason) -> bool:
+        """Abort a run; clients are told at once, and not again when it has ended."""
+        if run.ended_at or run.aborted:
+            return False
+        self._gateway.abort(run.key, run.run_id)
+        self._flush(run)
+        run.aborted = reason
+        facts = {"stopReason": reason}
+        if run.text:
+            facts["message"] = assistant(run.text)  # type: ignore[assignment]  # JSON
+        self._chat(run, "aborted", facts, key=run.raw_key or run.key)
+        return True
+
+    def inject(self, key: str, run_id: str, message: dict[str, Any]) -> None:
+        """Show a message that no run has made, such as the answer to a command."""
+        payload = {"runId": run_id, "sessionKey": key, "seq": 0, "state": "final"}
+        self._hub.broadcast("chat", {**payload, "message": message})
+
+    def end_silently(self, key: str, run_id: str) -> None:
+        """Tell clients that what they sent waits: a final without a message."""
+        payload = {"runId": run_id, "sessionKey": key, "seq": 0, "state": "final"}
+        self._hub.broadcast("chat", payload)
+
+    def _keep(self, run: LiveRun) -> None:
+        self._runs[run.run_id] = run
+        oldest = time.time() * 1000 - _KEPT_SECONDS * 1000
+        for name, known in list(self._runs.items()):
+            over = known.ended_at and known.ended_at < oldest
+            if not over and len(self._runs) <= _KEPT:
+                break
+            if known.ended_at:
+                del self._runs[name]
+
+    # --- What the core reports --------------------------------------------------------
+
+    def hear(self, seen: GatewayEvent | Notice) -> None:
+        """Take an event of the core; watches `Gateway.feed`."""
+        if not isinstance(seen, GatewayEvent):
+            return
+        run = self._runs.get(seen.run_id)
+        if run is None:  # of a channel, or of code in this process
+            run = LiveRun(run_id=seen.run_id, key=seen.session_key)
+            self._keep(run)
+        self._take(run, seen.event)
+
+    def _take(self, run: LiveRun, event: RunEvent) -> None:
+        match event:
+            case TextDelta(text=text):
+                self._say(run, text)
+            case ThinkingDelta(text=text) if text:
+                self._think(run, text)
+            case RunStarted():
+                run.started_at = _now()
+                self._agent(run, "lifecycle", phase="start", startedAt=run.started_at)
+            case ToolStarted(call=call):
+                self._flush(run)
+                run._begins_anew = True
+                self._tool(run, call, phase="start", args=dict(call.arguments))
+            case ToolEnded(call=call, result=result):
+                facts = {"isError": result.is_error, "meta": _meta(call)}
+                self._tool(run, call, phase="result", **facts, result=result.text)
+            case Compacted():
+                self._agent(run, "compaction", phase="start")
+                self._agent(run, "compaction", phase="end", willRetry=True)
+            case RunEnded(result=result):
+                self._end(run, result)
+
+    def _say(self, run: LiveRun, text: str) -> None:
+        if run._begins_anew:
+            run._begins_anew = False
+            run._earlier.append(run.text)
+            run._pieces = []
+        run._pieces.append(clean(text))
+        run._unsent.append(clean(text))
+        if time.monotonic() - run._sent_at >= _THROTTLE_SECONDS:
+            self._flush(run)
+        elif run.run_id not in self._unsent:
+            self._unsent[run.run_id] = run
+            self._wake.set()
+
+    def _think(self, run: LiveRun, text: str) -> None:
+        run._thoughts.append(clean(text))
+        if run.reasoning == "stream":
+            whole = "".join(run._thoughts)
+            self._agent(run, "thinking", text=whole, delta=clean(text))
+
+    async def flush_when_due(self) -> None:
+        """Send what was held back, each time it is due; runs until cancelled."""
+        while True:
+            await self._wake.wait()
+            await anyio.sleep(_THROTTLE_SECONDS)
+            self._wake = anyio.Event()
+            for run in list(self._unsent.values()):
+                self._flush(run)
+
+    def _flush(self, run: LiveRun) -> None:
+        self._unsent.pop(run.run_id, None)
+        if not run._unsent or run.aborted:
+            return
+        delta, run._unsent = "".join(run._unsent), []
+        run._sent_at = time.monotonic()
+        self._agent(run, "assistant", text=run.text, delta=delta)
+        facts: dict[str, Any] = {"message": assistant(run.text), "deltaText": delta}
+        if len(delta) == len(run.text) and run._earlier:
+            facts["replace"] = True
+        self._chat(run, "delta", facts, droppable=True)
+
+    def _end(self, run: LiveRun, result: RunResult) -> None:
+        self._flush(run)
+        run.result, run.ended_at = result, _now()
+        if result.error is not None and not run.aborted:
+            self._fail(run, result.error.message)
+            return
+        aborted = result.aborted or bool(run.aborted)
+        facts = {"endedAt": run.ended_at, **({"aborted": True} if aborted else {})}
+        self._agent(run, "lifecycle", phase="end", **facts)
+        if result.aborted and not run.aborted:  # by the terminal, or a chat command
+            run.aborted = "stop"
+            partial = {"message": assistant(run.text)} if run.text else {}
+            self._chat(run, "aborted", {"stopReason": "stop", **partial})
+        elif not aborted:
+            self._finish(run, result)
+        run.done.set()
+
+    def _finish(self, run: LiveRun, result: RunResult) -> None:
+        usage = result.usage
+        facts: dict[str, Any] = {"usage": usage_of(usage), "stopReason": "stop"}
+        newer = dict(facts)
+        if text := clean(result.text):
+            facts["message"] = assistant(text)
+            newer["message"] = assistant(
+                "\n\n".join([*filter(None, run._earlier), text])
+            )
+        self._chat(run, "final", facts, newer=newer)
+
+    def _fail(self, run: LiveRun, problem: str, key: str = "") -> None:
+        run.ended_at = run.ended_at or _now()
+        run.error = str(self._gateway.redact(problem))
+        facts = {"error": run.error, "endedAt": run.ended_at}
+        self._agent(run, "lifecycle", phase="error", **facts)
+        self._chat(run, "error", {"errorMessage": run.error}, key=key)
+        run.done.set()
+
+    # --- Events -----------------------------------------------------------------------
+
+    def _agent(self, run: LiveRun, stream: str, **data: Any) -> None:
+        self._hub.broadcast("agent", self._agent_payload(run, stream, data))
+
+    def _agent_payload(
+        self, run: LiveRun, stream: str, data: dict[str, Any]
+    ) -> dict[str, Any]:
+        run._seq += 1
+        payload = {"runId": run.run_id, "stream": stream, "data": data}
+        return payload | {"seq": run._seq, "ts": _now(), "sessionKey": run.key}
+
+    def _tool(self, run: LiveRun, call: ToolCall, **data: Any) -> None:
+        """Tell of a tool: the whole to who asked for it, else without the result."""
+        named = {"name": call.name, "toolCallId": call.id}
+        whole = self._gateway.redact({**data, **named})
+        payload = self._agent_payload(run, "tool", dict(whole))  # type: ignore[call-overload]  # a mapping stays one
+        watching = {c.id for c in self._hub if "tool-results" in c.caps and c.reads}
+        self._hub.send_to(watching, "agent", payload)
+        told = run.tool_conns - watching
+        if told and run.verbose != "full":
+            payload["data"].pop("result", None)
+        self._hub.send_to(told, "agent", payload)
+
+    def _chat(
+        self,
+        run: LiveRun,
+        state: str,
+        facts: dict[str, Any],
+        *,
+        newer: dict[str, Any] | None = None,
+        key: str = "",
+        droppable: bool = False,
+    ) -> None:
+        base = {"runId": run.run_id, "sessionKey": key or run.key}
+        base |= {"seq": run._seq, "state": state}  # type: ignore[dict-item]  # JSON values
+        self._hub.broadcast(
+            "chat",
+            base | facts,
+            newer=None if newer is None else base | newer,
+            droppable=droppable,
+        )
+
+
+def assistant(text: str) -> dict[str, Any]:
+    """Return an assistant's message as clients know it."""
+    content = [{"type": "text", "text": text}]
+    return {"role": "assistant", "content": content, "timestamp": _now()}
+
+
+def usage_of(usage: Any) -> dict[str, int]:
+    """Return tokens as clients know them."""
+    return {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cacheRead": usage.cache_read_tokens,
+        "cacheWrite": usage.cache_write_tokens,
+        "totalTokens": usage.prompt_tokens + usage.output_tokens,
+    }
+
+
+def _meta(call: ToolCall) -> str:
+    """Return a short hint at what a call is about, for a line of a log."""
+    values = (v for v in call.arguments.values() if isinstance(v, str) and v)
+    return next(values, call.name)[:80]
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
