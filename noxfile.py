@@ -28,7 +28,7 @@ KINDS = ("tool", "channel", "provider", "hook")
 BUILDING = ("build", "editables", "hatchling", "twine")
 DOCUMENTING = ("mkdocs-material",)
 LINTING = ("codespell", "import-linter", "ruff")
-TESTING = ("hypothesis", "pytest>=9", "trio")
+TESTING = ("hypothesis", "pytest>=9", "trio", "websockets>=15")
 TYPING = ("mypy", "types-PyYAML")
 
 CONSTRAINTS = Path(".ci", "constraints.txt")
