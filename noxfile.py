@@ -75,13 +75,14 @@ def run_own_tests(session: nox.Session, dist: str) -> None:
 
 @nox.session
 def gateway(session: nox.Session) -> None:
-    """Install everything and talk to the assistant; `-- -m "hi"` asks once.
+    """Install everything, start a gateway and talk to it; `-- -m "hi"` only asks once.
 
     Its state is in `.nox/home`, unless RUSTYCLAW_HOME says otherwise.
     """
     install_workspace(session)
     home = os.environ.get("RUSTYCLAW_HOME", str(Path(".nox", "home").resolve()))
-    session.run("rustyclaw", "agent", *session.posargs, env={"RUSTYCLAW_HOME": home})
+    command = ("rustyclaw", "agent", "--serve", *session.posargs)
+    session.run(*command, env={"RUSTYCLAW_HOME": home})
 
 
 # --- Change it ----------------------------------------------------------------

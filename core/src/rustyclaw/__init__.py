@@ -13,6 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "cli.remote": "NotServed ask_gateway running_gateway",
     "config": "Config Secret load_config",
     "config.edit": "replace_config set_config unset_config",
     "config.schema": "config_schema",

@@ -1,4 +1,9 @@
 from rustyclaw.approvals import Approval as Approval, Decision as Decision
+from rustyclaw.cli.remote import (
+    NotServed as NotServed,
+    ask_gateway as ask_gateway,
+    running_gateway as running_gateway,
+)
 from rustyclaw.config import (
     Config as Config,
     Secret as Secret,

@@ -16,8 +16,8 @@ import yaml
 from typer import Argument, Context, Option, confirm
 
 import rustyclaw as rc
-from rustyclaw.cli.app import Json, clean, greeting, restart, show, start
-from rustyclaw.cli.remote import NotServed, ask
+from rustyclaw.cli.app import Json, clean, greeting, leave, show, start
+from rustyclaw.cli.remote import NotServed, ask_gateway
 from rustyclaw.config import edit, home_dir, schema
 from rustyclaw.discovery import discover
 from rustyclaw.loading import Loader
@@ -44,8 +44,8 @@ def gateway(ctx: Context) -> None:
             await gateway.serve()
             return gateway.stop_reason
 
-    if ctx.invoked_subcommand is None and anyio.run(serve) == "restart":
-        restart()
+    if ctx.invoked_subcommand is None:
+        leave(anyio.run(serve))
 
 
 def status(as_json: Json = False) -> None:
@@ -203,7 +203,7 @@ def _end(key: str, reason: str) -> None:
             await gateway.reset(key, reason)
 
     try:
-        ask(f"sessions.{reason}", key=key)
+        ask_gateway(f"sessions.{reason}", key=key)
     except NotServed:
         anyio.run(end)
 
@@ -229,7 +229,7 @@ def pairing_reject(channel: str, code: str) -> None:
 def _resolved(how: Literal["approve", "reject"], channel: str, code: str) -> str:
     """Decide about a sender; a gateway that runs can tell them so."""
     try:
-        return str(ask(f"pairing.{how}", channel=channel, code=code)["sender"])
+        return str(ask_gateway(f"pairing.{how}", channel=channel, code=code)["sender"])
     except NotServed:
         request = in_state(lambda s: getattr(s.access, how)(channel, code))
         return str(request.sender)

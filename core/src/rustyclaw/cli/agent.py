@@ -24,7 +24,7 @@ from typer import Option
 
 from rustyclaw import Gateway, RustyclawError, __version__
 from rustyclaw.approvals import Approval, Decision
-from rustyclaw.cli.app import Json, clean, greeting, restart, start
+from rustyclaw.cli.app import Json, clean, greeting, leave, start
 from rustyclaw.messages import TextDelta
 from rustyclaw.runs import RunEnded, ToolEnded
 from rustyclaw.sessions.key import resolve
@@ -63,8 +63,7 @@ def agent(
             terminal.converse()
         else:
             terminal.converse_and_serve()
-    if gateway.stop_reason == "restart":
-        restart()
+    leave(gateway.stop_reason)
 
 
 @dataclass
@@ -79,11 +78,12 @@ class _Terminal:
     def converse_and_serve(self) -> None:
         """Converse, or wait to be stopped if nobody is there to talk to."""
         signal.signal(signal.SIGTERM, _leave)
-        self.portal.start_task_soon(self._obey_stop)
+        watch = self.portal.start_task_soon(self._obey_stop)
         print(greeting(self.gateway), flush=True)
         with suppress(EOFError, KeyboardInterrupt):
             if not self.converse():
                 threading.Event().wait()
+        watch.cancel()
 
     async def _obey_stop(self) -> None:
         """Have the main thread leave when somebody wants the gateway to stop."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Abort, Option, Typer
+from typer import Abort, Exit, Option, Typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
@@ -36,6 +36,8 @@ _COMMANDS = {
     "pairing": ("admin", "Let unknown senders in, or not."),
     "agents": ("admin", "List and add agents."),
 }
+#: Groups to which plugins add: ``gateway.stop`` becomes ``rustyclaw gateway stop``.
+_EXTENDABLE = {"gateway"}
 #: Help is plain, as rich would take 200 ms to import.
 _STYLE: dict[str, Any] = {
     "rich_markup_mode": None,
@@ -65,7 +67,7 @@ class _Commands(TyperGroup):
         if args[0] not in self.commands:
             self.list_commands(ctx)
         name, _, rest = super().resolve_command(ctx, args)
-        return name, name and get_command(_load(name)), rest
+        return name, name and _load(name), rest
 
 
 def _of_plugin(name: str) -> Any:
@@ -81,22 +83,25 @@ def _of_plugin(name: str) -> Any:
 
 def _load(name: str) -> Any:
     if name not in _COMMANDS:
-        return _of_plugin(name)
+        return get_command(_of_plugin(name))
     module, text = _COMMANDS[name]
     command = Typer(help=text, add_completion=False, **_STYLE)
     things = vars(import_module(f"rustyclaw.cli.{module}"))
     for attribute, thing in things.items():
         if attribute.startswith(f"{name}_"):
             command.command(attribute.removeprefix(f"{name}_"))(thing)
-    for _, plugin in discover("commands").plugins:
-        group, _, own = plugin.partition(".")
-        if group == name and own:
-            command.add_typer(_of_plugin(plugin), name=own)
-    if name in things and (command.registered_commands or command.registered_groups):
+    prefix = f"{name}."
+    added = discover("commands").names("commands") if name in _EXTENDABLE else []
+    added = [plugin for plugin in added if plugin.startswith(prefix)]
+    if name in things and added:
         command.callback(invoke_without_command=True)(things[name])
     elif name in things:
         command.command(name)(things[name])
-    return command
+    group: Any = get_command(command)
+    for plugin in added:
+        own = get_command(_of_plugin(plugin))
+        group.add_command(own, plugin.removeprefix(prefix))
+    return group
 
 
 app = Typer(cls=_Commands, **_STYLE)
@@ -166,10 +171,16 @@ def greeting(gateway: Gateway) -> str:
     return "\n".join(map(clean, (head, *gateway.banner)))
 
 
-def restart() -> None:
-    """Begin this process anew, with the arguments that it had."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "rustyclaw", *sys.argv[1:]])  # noqa: S606 - this very program
+def leave(reason: str) -> None:
+    """End a process that was a gateway, or begin it anew if it stopped for that.
+
+    :param reason: Why the gateway has stopped.
+    """
+    if reason == "restart":
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "rustyclaw", *sys.argv[1:]])  # noqa: S606 - this very program
+    if reason == "failed":  # the log says what
+        raise Exit(1)
 
 
 def show(rows: Any, as_json: bool, columns: str = "") -> None:

@@ -19,7 +19,7 @@ class NotServed(RustyclawError):
     """No gateway that can be asked serves this home."""
 
 
-def endpoint() -> dict[str, Any]:
+def running_gateway() -> dict[str, Any]:
     """Return the facts of the gateway that serves this home.
 
     :raises NotServed: There is none, or it has no server plugin.
@@ -30,7 +30,7 @@ def endpoint() -> dict[str, Any]:
         raise NotServed("no gateway serves this home; `rustyclaw gateway`") from None
 
 
-def ask(method: str, **params: Any) -> Any:
+def ask_gateway(method: str, **params: Any) -> Any:
     """Have the gateway call a method, as its operator.
 
     :raises NotServed: Nobody answers there.
@@ -39,7 +39,7 @@ def ask(method: str, **params: Any) -> Any:
     import http.client
     from urllib.parse import urlsplit
 
-    facts = endpoint()
+    facts = running_gateway()
     url = urlsplit(str(facts["url"]))
     if url.scheme == "https":
         import ssl

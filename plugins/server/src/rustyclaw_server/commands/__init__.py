@@ -1,0 +1,1 @@
+"""What ``rustyclaw gateway`` can do besides serving."""
