@@ -70,6 +70,28 @@ class _Commands(TyperGroup):
         return name, name and _load(name), rest
 
 
+class _Extended(TyperGroup):
+    """A group to which plugins add; each is imported when it is used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        prefix = f"{ctx.info_name}."
+        names = discover("commands").names("commands")
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        if name not in self.list_commands(ctx):
+            return None
+        try:
+            return get_command(_of_plugin(f"{ctx.info_name}.{name}"))
+        except ConfigError as exc:  # the others are there all the same
+            problem = exc
+
+        def refuse() -> None:
+            raise problem
+
+        return TyperCommand(name, callback=refuse, help=str(problem))
+
+
 def _of_plugin(name: str) -> Any:
     from rustyclaw.config import load_config
     from rustyclaw.loading import Loader
@@ -90,18 +112,11 @@ def _load(name: str) -> Any:
     for attribute, thing in things.items():
         if attribute.startswith(f"{name}_"):
             command.command(attribute.removeprefix(f"{name}_"))(thing)
-    prefix = f"{name}."
-    added = discover("commands").names("commands") if name in _EXTENDABLE else []
-    added = [plugin for plugin in added if plugin.startswith(prefix)]
-    if name in things and added:
-        command.callback(invoke_without_command=True)(things[name])
+    if name in _EXTENDABLE:
+        command.callback(cls=_Extended, invoke_without_command=True)(things[name])
     elif name in things:
         command.command(name)(things[name])
-    group: Any = get_command(command)
-    for plugin in added:
-        own = get_command(_of_plugin(plugin))
-        group.add_command(own, plugin.removeprefix(prefix))
-    return group
+    return get_command(command)
 
 
 app = Typer(cls=_Commands, **_STYLE)
