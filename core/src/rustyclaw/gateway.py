@@ -291,6 +291,7 @@ class Gateway:
             self.channels[name] = ChannelStatus()
             with loader.tolerating("channels", name):
                 channel = loader.create("channels", name, Channel)
+                channel.folder = self.home / "channels" / name
                 for route in channel.routes():
                     self.routes.add(route, owner=name)
                 channels[name] = channel

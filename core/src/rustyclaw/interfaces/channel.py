@@ -20,6 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -118,8 +119,11 @@ class Channel(Connected, ABC):
     """A chat platform: enter it, run it until cancelled, send through it.
 
     :cvar capabilities: What the platform can do.
+    :ivar folder: Where it may keep what a restart must not lose, such as an offset.
+        The gateway sets it before the channel is entered; make it when it is needed.
     """
 
+    folder: Path
     Config = ChannelConfig
     capabilities: ClassVar[Capabilities] = Capabilities()
 

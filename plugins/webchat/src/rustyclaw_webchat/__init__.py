@@ -1,0 +1,1 @@
+"""A chat for web pages, as a channel."""
