@@ -12,8 +12,9 @@ import anyio
 import pytest
 from rustyclaw import Finished, TextDelta
 from rustyclaw_http import client as client_module
-from rustyclaw_http.client import VendorClient, encode
+from rustyclaw_http.client import VendorClient
 from rustyclaw_http.config import ProviderConfig
+from rustyclaw_http.encoding import encode
 from rustyclaw_http.testing.hearing import Hearing, hear, request
 from rustyclaw_http.testing.server import Answer, FakeVendor
 

@@ -1,20 +1,17 @@
-"""One exchange with a vendor: a request, and an answer that is streamed.
+"""The connections to a vendor, and what is asked through them.
 
-The only module that imports the HTTP library. What can go wrong on the way becomes a
-`ProviderError` here: refused, redirected, cut off, silent, endless, no stream at all.
+Whatever goes wrong on the way becomes a `ProviderError`: refused, redirected, cut off,
+silent, endless, no stream at all. Only this module and `exchange` know the library.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import cache
-from math import inf, isfinite
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -26,14 +23,14 @@ from rustyclaw_http.config import ProviderConfig
 from rustyclaw_http.decoding import (
     Decoder,
     EventDecoder,
-    Inflater,
     JsonLineDecoder,
     NotReadable,
     ServerSentEvent,
-    TooLarge,
     decoded,
 )
+from rustyclaw_http.encoding import encode
 from rustyclaw_http.errors import error_from_answer, masked
+from rustyclaw_http.exchange import Body, Item, Stream, Translated
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +42,6 @@ _CLOSING_SECONDS = 2.0
 _LIMITS = httpx2.Limits(
     max_connections=64, max_keepalive_connections=8, keepalive_expiry=30.0
 )
-
-Item = TypeVar("Item")
 
 
 class VendorClient:
@@ -140,10 +135,11 @@ class VendorClient:
         async with self._send(request) as body:
             self._check_type(body, *types)
             spent = anyio.current_time() - started
-            yield Stream(self, body, decoder, spent=spent)
+            left = self.config.total_timeout_seconds - spent
+            yield Stream(body, decoder, self.translated(), left)
 
     @asynccontextmanager
-    async def _send(self, request: httpx2.Request) -> AsyncIterator[_Body]:
+    async def _send(self, request: httpx2.Request) -> AsyncIterator[Body]:
         """Send a request; the body of the answer is not read yet.
 
         :raises ProviderError: The answer is not 200.
@@ -153,7 +149,7 @@ class VendorClient:
             with anyio.fail_after(self.config.total_timeout_seconds):
                 http = await self._http()
                 response = await http.send(request, stream=True)
-        body = _Body(response)
+        body = Body(response)
         try:
             if response.status_code != 200:
                 raise await self._refusal(body)
@@ -162,7 +158,7 @@ class VendorClient:
             with anyio.move_on_after(_CLOSING_SECONDS, shield=True):
                 await body.aclose()
 
-    async def _refusal(self, body: _Body) -> ProviderError:
+    async def _refusal(self, body: Body) -> ProviderError:
         """Return what an answer says that is no success."""
         response, said = body.response, b""
         status = response.status_code
@@ -183,7 +179,7 @@ class VendorClient:
             secrets=self.secrets,
         )
 
-    def _check_type(self, body: _Body, *types: str) -> None:
+    def _check_type(self, body: Body, *types: str) -> None:
         """Refuse a success that is something else, such as the page of a proxy."""
         found = body.response.headers.get("content-type", "").partition(";")[0].strip()
         if found.lower() not in types:
@@ -237,8 +233,8 @@ class VendorClient:
             status=status,
         )
 
-    def translated(self) -> _Translated:
-        return _Translated(self)
+    def translated(self) -> Translated:
+        return Translated(self.error)
 
 
 @cache
@@ -249,166 +245,3 @@ def _trust() -> ssl.SSLContext:
     thread, and once.
     """
     return httpx2.create_ssl_context()
-
-
-class _Translated:
-    """Turns what the HTTP library raises into a `ProviderError`."""
-
-    def __init__(self, client: VendorClient) -> None:
-        self._client = client
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
-        found = _meaning(exc)
-        if found is not None:
-            raise self._client.error(*found) from exc
-
-
-def _meaning(exc: BaseException | None) -> tuple[str, Kind] | None:
-    """Return what an exception means, in words and as a kind."""
-    reason = str(exc) or type(exc).__name__
-    match exc:
-        case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
-            return "could not be reached in time", "timeout"
-        case httpx2.TimeoutException():
-            return "fell silent", "timeout"
-        case TimeoutError():
-            return "did not finish its answer in time", "timeout"
-        case TooLarge():
-            return f"sent more than {MAX_EVENT_BYTES} bytes as one event", "format"
-        case NotReadable():
-            return f"sent what cannot be read: {reason}", "timeout"
-        case httpx2.ConnectError() if "certificate" in reason.lower():
-            return f"has no certificate that can be trusted: {reason}", "unknown"
-        case httpx2.ConnectError() | httpx2.ProxyError():
-            return f"cannot be reached: {reason}", "timeout"
-        case httpx2.TransportError():
-            return f"broke off: {reason}", "timeout"
-        case httpx2.HTTPError() | httpx2.InvalidURL():
-            return f"cannot be called: {reason}", "format"
-    return None
-
-
-class _Body:
-    """The bytes of an answer, decompressed if need be."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self.response = response
-        self._raw = response.aiter_raw()
-        self._inflater: Inflater | None = None
-
-    async def receive(self) -> Iterator[bytes] | None:
-        """Return what has come, in pieces of bounded size; ``None`` at the end.
-
-        :raises NotReadable: It cannot be decompressed.
-        """
-        if self._inflater is None:
-            encoding = self.response.headers.get("content-encoding", "")
-            self._inflater = Inflater(encoding.strip().lower())
-        async for chunk in self._raw:
-            return self._inflater.feed(chunk)
-        return None
-
-    async def read(self, limit: int) -> bytes:
-        """Return all of it, or the beginning of what is longer than the limit."""
-        data = bytearray()
-        while len(data) < limit and (pieces := await self.receive()) is not None:
-            for piece in pieces:
-                data += piece[: limit - len(data)]
-        return bytes(data)
-
-    async def aclose(self) -> None:
-        """Close the connection if the answer was not read to its end.
-
-        Below are async generators of the HTTP library, which nobody closes: asked
-        once more, they find the connection closed and end, instead of being
-        finalised later by the event loop (of which trio complains).
-        """
-        await self.response.aclose()
-        with suppress(httpx2.HTTPError, httpx2.StreamError):
-            async for _ in self._raw:
-                pass
-
-
-class Stream(Generic[Item]):
-    """What a vendor streams, item by item.
-
-    :param spent: Seconds that were waited already. The time in which the reader does
-        something else does not count.
-    """
-
-    def __init__(
-        self, client: VendorClient, body: _Body, decoder: Decoder[Item], *, spent: float
-    ) -> None:
-        self._client = client
-        self._body = body
-        self._decoder = decoder
-        self._items: deque[Item] = deque()
-        self._left = client.config.total_timeout_seconds - spent
-        self._end = inf
-        self._ended = False
-
-    def wind_down(self, seconds: float) -> None:
-        """Say that the answer is whole: what still comes may come for so long.
-
-        From now on the stream ends quietly, also when it breaks off. A stream that
-        is read to its end leaves a connection that the next request uses again.
-        """
-        self._end = min(self._end, anyio.current_time() + seconds)
-
-    def __aiter__(self) -> Stream[Item]:
-        return self
-
-    async def __anext__(self) -> Item:
-        """Return the next item.
-
-        :raises ProviderError: The stream broke off, fell silent, or does not end.
-        """
-        started = anyio.current_time()
-        if started >= self._end:
-            raise StopAsyncIteration
-        try:
-            with self._client.translated():
-                with anyio.fail_after(min(self._left, self._end - started)):
-                    while not self._items and not self._ended:
-                        await self._receive()
-        except ProviderError:
-            if self._end < inf:
-                raise StopAsyncIteration from None
-            raise
-        finally:
-            self._left -= anyio.current_time() - started
-        if not self._items:
-            raise StopAsyncIteration
-        return self._items.popleft()
-
-    async def _receive(self) -> None:
-        pieces = await self._body.receive()
-        for piece in pieces or ():
-            self._items.extend(self._decoder.feed(piece))
-        if pieces is None:
-            self._ended = True
-            self._items.extend(self._decoder.flush())
-
-
-def encode(body: Any) -> bytes:
-    """Return a body as JSON that every vendor takes.
-
-    Half surrogates become question marks, and NaN and infinities ``null``: both may
-    stand in a transcript, and would make a vendor refuse all of it.
-    """
-    try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(body), ensure_ascii=False)
-    return text.encode(errors="replace")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [*map(_finite, value)] if isinstance(value, list | tuple) else value

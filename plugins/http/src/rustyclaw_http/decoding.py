@@ -19,7 +19,7 @@ _PIECE_BYTES = 256 * 1024
 
 
 class TooLarge(Exception):
-    """An event or a line is longer than the limit."""
+    """An event or a line is longer than the limit, which its text is."""
 
 
 class NotReadable(Exception):
@@ -108,7 +108,7 @@ class EventDecoder:
 
     def _check(self, more: int) -> None:
         if self._size + more > self._limit:
-            raise TooLarge
+            raise TooLarge(self._limit)
 
 
 class JsonLineDecoder:
@@ -133,7 +133,7 @@ class JsonLineDecoder:
             yield from self.flush()
         self._line += rest
         if len(self._line) > self._limit:
-            raise TooLarge
+            raise TooLarge(self._limit)
 
     def flush(self) -> Iterator[Any]:
         """Take what has come as a line.
