@@ -142,6 +142,11 @@ async def test_breaking_off_after_the_end_is_no_failure(
         (Answer(status=500, end="cut"), "timeout", "answered 500"),
         (Answer(status=429, end="hang"), "rate_limit", "answered 429"),
         (Answer.json({"text": "a"}), "timeout", "'application/json'"),
+        (
+            Answer.json({"error": {"code": 402, "message": "No credit"}}),
+            "billing",
+            "402",
+        ),
         (Answer(headers={}, chunks=[b"data: x\n\n"]), "timeout", "no content type"),
         (
             Answer(headers={**SSE, "content-encoding": "gzip"}, chunks=[b"no gzip"]),
@@ -298,6 +303,20 @@ async def test_broken_lines(
     with pytest.raises(Exception, match=words) as failed:
         await lines(plain, vendor, Answer(headers=headers, chunks=chunks))
     assert getattr(failed.value, "kind", None) == "timeout"
+
+
+async def test_what_can_be_read_comes_first(
+    plain: VendorClient, vendor: FakeVendor
+) -> None:
+    headers = {"content-type": "application/x-ndjson"}
+    vendor.script(Answer(headers=headers, chunks=[b'{"a": 1}\n{broken\n{"b": 2}\n']))
+    found = []
+    with pytest.raises(Exception, match="no JSON"):
+        async with plain.post_lines(vendor.url, {}, {}) as values:
+            async for value in values:
+                found.append(value)
+    assert found == [{"a": 1}]
+    await plain.aclose()
 
 
 async def test_a_line_is_bounded(

@@ -50,7 +50,7 @@ TOO_LONG = (
             {},
         ),
         (refusal(408, "Request timed out"), "timeout", True, {}),
-        (refusal(413, "Request too large"), "format", False, {}),
+        (refusal(413, "Request too large"), "context_overflow", False, {}),
         (
             refusal(429, "You exceeded your current quota", "insufficient_quota"),
             "billing",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rustyclaw import ModelRequest, ToolSchema
+from rustyclaw import Image, Message, ModelRequest, ToolSchema
 from rustyclaw_http.testing.hearing import hear, request
 from rustyclaw_http.testing.server import Answer, FakeVendor
 from rustyclaw_openai.catalogue import LEVELS, effort, infos, openai_efforts
@@ -114,6 +114,7 @@ def test_azure() -> None:
     ("preset", "fields", "responses"),
     [
         (OpenAIProvider, {}, True),
+        (OpenAIProvider, {"base_url": "https://api.openai.com/v1"}, True),
         (OpenAIProvider, {"base_url": "https://proxy.example"}, False),
         (OpenAIProvider, {"api": "chat"}, False),
         (OpenRouterProvider, {}, False),
@@ -179,6 +180,29 @@ async def test_what_mistral_gets(make: Make, vendor: FakeVendor) -> None:
         "model", "messages", "stream", "max_tokens", "tools"
     }  # fmt: skip
     assert provider.transcript_policy.tool_call_ids == "strict9"
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "sent"),
+    [
+        ("deepseek-flash", {}, True),
+        ("deepseek-v4-pro", {}, False),
+        ("heard-of-by-nobody", {}, True),
+        ("mine", {"models": [{"id": "mine"}]}, False),
+        ("mine", {"models": [{"id": "mine", "vision": True}]}, True),
+        ("deepseek-flash", {"models": [{"id": "deepseek-flash"}]}, True),
+    ],
+)
+async def test_who_is_shown_pictures(
+    make: Make, vendor: FakeVendor, model: str, fields: Any, sent: bool
+) -> None:
+    vendor.script(chat({"content": "ok"}))
+    picture = Image(data=b"\x89PNG\r\n\x1a\n", media_type="image/png")
+    asked = request(model=model, messages=(Message.user("look", picture),))
+    async with make(DeepSeekProvider, **fields) as provider:
+        await hear(provider, asked)
+    (message,) = vendor.requests[0].json["messages"]
+    assert isinstance(message["content"], list) == sent
 
 
 async def test_openrouter_learns_who_asks(make: Make, vendor: FakeVendor) -> None:

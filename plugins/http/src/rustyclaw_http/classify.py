@@ -85,7 +85,7 @@ RULES: tuple[Rule, ...] = (
         r"exceeds? .{0,30}context (window|length|size)",
         r"context overflow",
         r"request_too_large|request exceeds the maximum size",
-        r"413.{0,40}too large|payload too large|request entity too large",
+        r"413.{0,80}too large|payload too large|request entity too large",
         r"model token limit",
         r"exceeds? (the )?(model's )?(maximum )?context( limit)?",
         r"max_tokens.{0,60}exceed.{0,60}context",
@@ -193,7 +193,7 @@ def classify(text: str, *, status: int | None = None) -> Kind:
     :param text: What the vendor said: its codes, types and message, in any order.
     :param status: HTTP status of the answer, or the one that its body names.
     """
-    text = text[:_LONGEST_REFUSAL]
+    text = f"{status or ''} {text[:_LONGEST_REFUSAL]}"
     by_status = None if status is None else STATUSES.get(status)
     for rule in RULES:
         if rule.weak and by_status is not None:

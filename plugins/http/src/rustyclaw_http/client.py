@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -58,6 +59,7 @@ class VendorClient:
         self.secrets = {
             *secrets,
             *(value.get_secret_value() for value in config.headers.values()),
+            _password(config.proxy.get_secret_value() if config.proxy else ""),
         }
         self.config = config
         self._client: httpx2.AsyncClient | None = None
@@ -104,7 +106,7 @@ class VendorClient:
         http = await self._http()
         request = http.build_request("GET", url, headers=self._headers(headers))
         async with self._send(request) as body:
-            self._check_type(body, "application/json")
+            await self._check_type(body, "application/json")
             with self.translated():
                 with anyio.fail_after(self.config.idle_timeout_seconds):
                     return decoded(await body.read(MAX_BODY_BYTES))
@@ -133,7 +135,7 @@ class VendorClient:
             },
         )
         async with self._send(request) as body:
-            self._check_type(body, *types)
+            await self._check_type(body, *types)
             spent = anyio.current_time() - started
             left = self.config.total_timeout_seconds - spent
             yield Stream(body, decoder, self.translated(), left)
@@ -179,23 +181,30 @@ class VendorClient:
             secrets=self.secrets,
         )
 
-    def _check_type(self, body: Body, *types: str) -> None:
+    async def _check_type(self, body: Body, *types: str) -> None:
         """Refuse a success that is something else, such as the page of a proxy."""
         found = body.response.headers.get("content-type", "").partition(";")[0].strip()
-        if found.lower() not in types:
-            # Retryable: it is a gateway on the way that has a fault.
-            raise self.error(
-                f"answered with {found or 'no content type'!r}, not {types[0]!r}; "
-                f"check `providers.{self.provider}.base_url`",
-                "timeout",
-                status=200,
-            )
+        if found.lower() in types:
+            return
+        if found.lower() == "application/json":  # an error that calls itself 200
+            refused = await self._refusal(body)
+            if refused.kind != "unknown":
+                raise refused
+        # Retryable: it is a gateway on the way that has a fault.
+        raise self.error(
+            f"answered with {found or 'no content type'!r}, not {types[0]!r}; "
+            f"check `providers.{self.provider}.base_url`",
+            "timeout",
+            status=200,
+        )
 
     def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         own = self.config.headers.items()
         return {**headers, **{name: v.get_secret_value() for name, v in own}}
 
     async def _http(self) -> httpx2.AsyncClient:
+        if self._client is not None:
+            return self._client
         trust = await anyio.to_thread.run_sync(_trust)
         if self._client is None:
             config = self.config
@@ -234,7 +243,13 @@ class VendorClient:
         )
 
     def translated(self) -> Translated:
+        """Return a context in which only errors of this provider are raised."""
         return Translated(self.error)
+
+
+def _password(url: str) -> str:
+    """Return the password within a URL, or an empty text."""
+    return urlsplit(url).password or ""
 
 
 @cache

@@ -116,6 +116,7 @@ class Stream(Generic[Item]):
         self._left = seconds
         self._end = inf
         self._ended = False
+        self._failure: Exception | None = None
 
     def wind_down(self, seconds: float) -> None:
         """Say that the answer is whole: what still comes may come for so long.
@@ -136,10 +137,12 @@ class Stream(Generic[Item]):
         started = anyio.current_time()
         if started >= self._end:
             raise StopAsyncIteration
+        if self._items:
+            return self._items.popleft()
         try:
             with self._translated:
                 with anyio.fail_after(min(self._left, self._end - started)):
-                    while not self._items and not self._ended:
+                    while not (self._items or self._ended):
                         await self._receive()
         except ProviderError:
             if self._end < inf:
@@ -152,9 +155,17 @@ class Stream(Generic[Item]):
         return self._items.popleft()
 
     async def _receive(self) -> None:
+        """Take what has come; what cannot be read fails after what can be."""
+        if self._failure is not None:
+            raise self._failure
         pieces = await self._body.receive()
-        for piece in pieces or ():
-            self._items.extend(self._decoder.feed(piece))
-        if pieces is None:
-            self._ended = True
-            self._items.extend(self._decoder.flush())
+        try:
+            for piece in pieces or ():
+                self._items.extend(self._decoder.feed(piece))
+            if pieces is None:
+                self._ended = True
+                self._items.extend(self._decoder.flush())
+        except (NotReadable, TooLarge) as exc:
+            self._failure, self._ended = exc, False
+            if not self._items:
+                raise

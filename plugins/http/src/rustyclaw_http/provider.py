@@ -87,6 +87,12 @@ class HttpProvider(Provider):
             )
         return url
 
+    @property
+    def is_at_home(self) -> bool:
+        """Whether requests go to the vendor's own host."""
+        given, own = self.config.base_url, self.default_base_url
+        return given is None or (own is not None and _host(given) == _host(own))
+
     def key(self) -> str | None:
         """Return the key from the config, or from the environment.
 
@@ -95,10 +101,10 @@ class HttpProvider(Provider):
         """
         if self.config.api_key is not None:
             return self.config.api_key.get_secret_value() or None
-        given, own = self.config.base_url, self.default_base_url or ""
-        if given is not None:
-            moved = own.startswith("https:") and _host(given) != _host(own)
-            if moved or not is_private(given):
+        if self.config.base_url is not None:
+            own = self.default_base_url or ""
+            moved = own.startswith("https:") and not self.is_at_home
+            if moved or not is_private(self.config.base_url):
                 return None
         names = self.key_variables
         return next((value for n in names if (value := os.environ.get(n))), None)

@@ -133,7 +133,7 @@ class OpenAIStyleProvider(HttpProvider):
     def speaks_responses(self) -> bool:
         """Whether this provider uses the Responses API."""
         if self.config.api == "auto":
-            return self.prefers_responses and self.config.base_url is None
+            return self.prefers_responses and self.is_at_home
         return self.config.api == "responses"
 
     # --- Requests -----------------------------------------------------------------

@@ -153,7 +153,7 @@ def _parts(block: object, sees: bool) -> Iterator[Json]:
             yield {"type": "input_text", "text": problem}
         else:
             url = data_url(block.data, image_type(block.data) or block.media_type)
-            yield {"type": "input_image", "image_url": url}
+            yield {"type": "input_image", "image_url": url, "detail": "auto"}
     elif isinstance(block, File) and is_pdf(block):
         url = data_url(block.data, "application/pdf")
         yield {"type": "input_file", "filename": block.name, "file_data": url}
