@@ -11,9 +11,8 @@ from rustyclaw_http.testing.hearing import hear, request
 from rustyclaw_http.testing.server import Answer, FakeVendor
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-PROVIDER, CONFTEST, TEST, _CORPUS = re.findall(
-    r"^```python\n(.*?)^```", README, re.S | re.M
-)
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+PROVIDER, CONFTEST, TEST, _CORPUS = BLOCKS
 
 
 def names_in(*programs: str) -> dict[str, Any]:
