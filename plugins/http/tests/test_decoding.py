@@ -13,6 +13,7 @@ from rustyclaw_http.decoding import (
     EventDecoder,
     Inflater,
     JsonLineDecoder,
+    Mender,
     NotReadable,
     TooLarge,
 )
@@ -139,6 +140,33 @@ def test_inflating(compress: Any, size: int) -> None:
     pieces = [data[i : i + size] for i in range(0, len(data), size)]
     found = [piece for part in pieces for piece in inflater.feed(part)]
     assert b"".join(found) == b"hello " * 10_000
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (["a", "b"], "ab"),
+        (["Gr\u00fc\u00dfe \ud83e", "\udd80!"], "Grüße 🦀!"),
+        (["\ud83e\udd80"], "🦀"),
+        (["\ud83e", "x"], "\ufffdx"),
+        (["\udd80x"], "\ufffdx"),
+        (["a\ud83e"], "a"),
+    ],
+)
+def test_torn_characters(pieces: list[str], text: str) -> None:
+    mender = Mender()
+    assert "".join(map(mender.feed, pieces)) == text
+
+
+@given(st.text(), st.integers(1, 3))
+def test_any_text_in_halves(text: str, size: int) -> None:
+    units = text.encode("utf-16-le")
+    halves = [
+        units[i : i + 2 * size].decode("utf-16-le", "surrogatepass")
+        for i in range(0, len(units), 2 * size)
+    ]
+    mender = Mender()
+    assert "".join(map(mender.feed, halves)) == text
 
 
 def test_a_bomb_arrives_in_bounded_pieces() -> None:

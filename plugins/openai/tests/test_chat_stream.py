@@ -139,6 +139,22 @@ async def test_thoughts(make: Make, vendor: FakeVendor, key: str) -> None:
     assert (heard.thinking, heard.text) == ("hm!", "a")
 
 
+async def test_characters_that_were_torn(make: Make, vendor: FakeVendor) -> None:
+    crab = ("\ud83e", "\udd80")
+    heard = await heard_of(
+        make,
+        vendor,
+        chat(
+            *({"reasoning": half} for half in crab),
+            *({"content": half} for half in crab),
+            call_piece(0, f'{{"a": "{crab[0]}', id="x", name="f"),
+            call_piece(0, f'{crab[1]}"}}'),
+        ),
+    )
+    assert (heard.thinking, heard.text) == ("🦀", "🦀")
+    assert heard.calls[0].arguments == {"a": "🦀"}
+
+
 async def test_thoughts_of_mistral(make: Make, vendor: FakeVendor) -> None:
     thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, 7]}
     parts = [thought, {"type": "text", "text": "a"}, None]

@@ -175,6 +175,29 @@ class Inflater:
             data = self._zlib.unconsumed_tail
 
 
+class Mender:
+    """Joins the halves of characters that JSON escapes have torn apart.
+
+    A vendor may send ``\\ud83e`` in one event and ``\\udd80`` in the next. What stays
+    half becomes U+FFFD: no file and no platform takes it.
+    """
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def feed(self, text: str) -> str:
+        """Return more text, whole; a first half waits for the second."""
+        text, self._half = self._half + text, ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            pairs = text.encode("utf-16-le", "surrogatepass")
+            return pairs.decode("utf-16-le", "replace")
+        return text
+
+
 def decoded(data: bytes) -> Any:
     """Return decoded JSON.
 

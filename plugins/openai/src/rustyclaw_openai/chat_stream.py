@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rustyclaw import (
@@ -19,7 +19,7 @@ from rustyclaw import (
     ToolCallDelta,
     Usage,
 )
-from rustyclaw_http.decoding import ServerSentEvent
+from rustyclaw_http.decoding import Mender, ServerSentEvent
 
 from rustyclaw_openai.chat_request import DETAILS_MARK
 from rustyclaw_openai.reading import Fail, decoded, text_in, tokens_in
@@ -41,8 +41,9 @@ _FAULTS = {"error", "insufficient_system_resource"}
 
 @dataclass(slots=True)
 class _Call:
-    id: str
-    name: str
+    id: str = ""
+    name: str = ""
+    mender: Mender = field(default_factory=Mender)
 
 
 class ChatReader:
@@ -57,6 +58,7 @@ class ChatReader:
         self._fail = fail
         self._details: list[dict[str, Any]] | None = [] if keeps_details else None
         self._calls: dict[int, _Call] = {}
+        self._said, self._thought = Mender(), Mender()
         self._usage = Usage()
         self._reason = ""
         self._refused = False
@@ -117,14 +119,14 @@ class ChatReader:
         # `reasoning`; who says both says the same.
         thought = text_in(delta, "reasoning_content") or text_in(delta, "reasoning")
         if thought:
-            yield ThinkingDelta(text=thought)
+            yield ThinkingDelta(text=self._thought.feed(thought))
         if self._details is not None:
             self._keep(delta.get("reasoning_details"))
         content = delta.get("content")
         if isinstance(content, list):
             yield from _parts(content)
         elif isinstance(content, str) and content:
-            yield TextDelta(text=content)
+            yield TextDelta(text=self._said.feed(content))
         if refusal := text_in(delta, "refusal"):
             self._refused = True
             yield TextDelta(text=refusal)
@@ -149,12 +151,14 @@ class ChatReader:
         index = self._index(call.get("index"), call_id, name)
         known = self._calls.get(index)
         if known is None:
-            known = self._calls[index] = _Call(id="", name="")
+            known = self._calls[index] = _Call()
         yield ToolCallDelta(
             index=index,
             id="" if known.id else call_id,
             name="" if known.name else name,
-            arguments=arguments if isinstance(arguments, str) else "",
+            arguments=known.mender.feed(
+                arguments if isinstance(arguments, str) else ""
+            ),
         )
         known.id, known.name = known.id or call_id, known.name or name
 

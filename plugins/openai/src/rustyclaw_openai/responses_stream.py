@@ -17,7 +17,7 @@ from rustyclaw import (
     ToolCallDelta,
     Usage,
 )
-from rustyclaw_http.decoding import ServerSentEvent
+from rustyclaw_http.decoding import Mender, ServerSentEvent
 
 from rustyclaw_openai.chat_stream import END_SECONDS
 from rustyclaw_openai.reading import Fail, decoded, text_in, tokens_in
@@ -36,6 +36,7 @@ class ResponsesReader:
         self._fail = fail
         self._model = model
         self._calls: dict[int, str] = {}
+        self._said, self._thought = Mender(), Mender()
         self._refused = False
         self._finished: Finished | None = None
         self.patience: float | None = None
@@ -50,14 +51,14 @@ class ResponsesReader:
         fields = decoded(event.data, self._fail)
         match text_in(fields, "type") or event.event:
             case "response.output_text.delta":
-                yield TextDelta(text=text_in(fields, "delta"))
+                yield TextDelta(text=self._said.feed(text_in(fields, "delta")))
             case "response.refusal.delta":
                 self._refused = True
                 yield TextDelta(text=text_in(fields, "delta"))
             case "response.reasoning_summary_text.delta" | (
                 "response.reasoning_text.delta"
             ):
-                yield ThinkingDelta(text=text_in(fields, "delta"))
+                yield ThinkingDelta(text=self._thought.feed(text_in(fields, "delta")))
             case "response.reasoning_summary_part.added":
                 if fields.get("summary_index"):
                     yield ThinkingDelta(text="\n\n")
