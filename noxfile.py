@@ -54,6 +54,19 @@ def install_workspace(session: nox.Session, *requirements: str) -> None:
     session.install("--no-build-isolation", *editables, *requirements)
 
 
+def folders_for(dist: str) -> list[str]:
+    """Return the core, the libraries of ours that a dist depends on, and the dist."""
+    needed = nox.project.load_toml(f"{dist}/pyproject.toml")["project"]["dependencies"]
+    names = {
+        nox.project.load_toml(f"{f}/pyproject.toml")["project"]["name"]: f
+        for f in DISTS
+    }
+    ours = [
+        f for name, f in names.items() if any(n.startswith(f"{name}>") for n in needed)
+    ]
+    return list(dict.fromkeys(("core", *ours, dist)))
+
+
 def build_wheels(session: nox.Session, *folders: str) -> list[str]:
     """Return the paths of wheels that were built from folders just now."""
     target = Path(session.create_tmp(), "wheels")
@@ -131,7 +144,7 @@ def reference(session: nox.Session) -> None:
 @each_dist
 def isolated(session: nox.Session, dist: str) -> None:
     """Test wheels of the core and one dist, with nothing else around them."""
-    session.install(*build_wheels(session, *dict.fromkeys(("core", dist))))
+    session.install(*build_wheels(session, *folders_for(dist)))
     session.run("pip", "check")
     run_own_tests(session, dist)
 
@@ -140,7 +153,7 @@ def isolated(session: nox.Session, dist: str) -> None:
 @each_dist
 def lowest(session: nox.Session, dist: str) -> None:
     """Test one dist with the oldest dependencies that it claims to work with."""
-    folders = dict.fromkeys(("core", dist))
+    folders = folders_for(dist)
     wheels = build_wheels(session, *folders)
     tables = [nox.project.load_toml(f"{folder}/pyproject.toml") for folder in folders]
     ranges = [r for table in tables for r in table["project"]["dependencies"]]

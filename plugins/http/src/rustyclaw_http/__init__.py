@@ -1,0 +1,7 @@
+"""What all providers that speak HTTP share: one behaviour on the wire.
+
+Read the modules in this order: `config` (settings), `provider` (the base class),
+`client` and `exchange` (requests and their answers), `classify` (what a failure
+means), `errors` (from an answer to a `ProviderError`), `media` and `schemas` (what
+requests are made of). `testing` is a scripted vendor for the tests of providers.
+"""

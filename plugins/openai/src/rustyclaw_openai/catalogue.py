@@ -1,0 +1,178 @@
+"""What is known about models: sizes, pictures, and how much they can think.
+
+Sizes are those that the vendors documented in November 2026; the config corrects
+them, and vendors that tell sizes themselves are asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rustyclaw import ModelInfo, ProviderError
+
+#: Levels of thinking, the least first; vendors call the first one ``none``.
+LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_ALIASES = {"off": "none", "on": "low"}
+_MAX_MODELS = 5000
+
+
+def _models(
+    *ids: str, window: int, output: int, vision: bool = True, reasoning: bool = True
+) -> tuple[ModelInfo, ...]:
+    return tuple(
+        ModelInfo(
+            id=id,
+            context_window=window,
+            max_output_tokens=output,
+            vision=vision,
+            reasoning=reasoning,
+        )
+        for id in ids
+    )
+
+
+OPENAI = (
+    *_models("gpt-5.6", "gpt-5.6-sol", window=1_050_000, output=128_000),
+    *_models("gpt-5.6-terra", "gpt-5.6-luna", window=1_050_000, output=128_000),
+    *_models("gpt-5.5", window=1_050_000, output=128_000),
+    *_models("gpt-5.4", window=1_050_000, output=128_000),
+    *_models("gpt-5.4-mini", "gpt-5.4-nano", window=400_000, output=128_000),
+    *_models("gpt-5.2", "gpt-5.1", "gpt-5", window=400_000, output=128_000),
+    *_models("gpt-5-mini", "gpt-5-nano", window=400_000, output=128_000),
+    *_models("o3", "o4-mini", window=200_000, output=100_000),
+    *_models(
+        *("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"),
+        window=1_047_576,
+        output=32_768,
+        reasoning=False,
+    ),
+    *_models("gpt-4o", "gpt-4o-mini", window=128_000, output=16_384, reasoning=False),
+)
+GROQ = (
+    *_models(
+        *("openai/gpt-oss-120b", "openai/gpt-oss-20b"),
+        window=131_072,
+        output=65_536,
+        vision=False,
+    ),
+    *_models(
+        "llama-3.3-70b-versatile",
+        window=131_072,
+        output=32_768,
+        vision=False,
+        reasoning=False,
+    ),
+)
+MISTRAL = (
+    *_models("mistral-medium-latest", window=262_144, output=65_536),
+    *_models("mistral-small-latest", window=262_144, output=65_536),
+    *_models("mistral-large-latest", window=262_144, output=65_536, reasoning=False),
+    *_models(
+        "codestral-latest", window=256_000, output=32_768, vision=False, reasoning=False
+    ),
+)
+DEEPSEEK = (
+    *_models("deepseek-flash", window=1_000_000, output=384_000),
+    *_models("deepseek-v4-pro", window=1_000_000, output=384_000, vision=False),
+)
+XAI = (
+    *_models("grok-4.3", window=1_000_000, output=131_072),
+    *_models("grok-4", window=256_000, output=131_072),
+    *_models("grok-3-mini", window=131_072, output=32_768, vision=False),
+)
+OPENROUTER = _models("openrouter/auto", window=200_000, output=32_768)
+
+#: Models of OpenAI -> the levels that they take, the first match counts.
+_EFFORTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"gpt-5(\.\d+)?-chat", ()),
+    (r"gpt-5-pro", ("high",)),
+    (r"gpt-5\.\d+-pro", ("medium", "high", "xhigh")),
+    (r"gpt-5(\.\d+)?-codex", ("low", "medium", "high")),
+    (r"gpt-5\.([6-9]|\d\d)", ("none", "low", "medium", "high", "xhigh", "max")),
+    (r"gpt-5\.[2-5]", ("none", "low", "medium", "high", "xhigh")),
+    (r"gpt-5\.1", ("none", "low", "medium", "high")),
+    (r"gpt-5", ("minimal", "low", "medium", "high")),
+    (r"o[134](-|$)|gpt-oss", ("low", "medium", "high")),
+)
+
+
+def openai_efforts(model: str) -> tuple[str, ...]:
+    """Return the levels of thinking that a model of OpenAI takes; none: it cannot."""
+    name = model.rpartition("/")[2].removeprefix("ft:")
+    found = (levels for pattern, levels in _EFFORTS if re.match(pattern, name))
+    return next(found, ())
+
+
+def effort(level: str, supported: Sequence[str]) -> str:
+    """Return the supported level that is nearest, rather less than more.
+
+    :param level: ``off``, ``on``, or one of `LEVELS`.
+    :param supported: In the order of `LEVELS`, and at least one.
+    :raises ProviderError: There is no such level.
+    """
+    wanted = _ALIASES.get(level, level)
+    if wanted not in LEVELS:
+        known = ", ".join(("off", *LEVELS[1:]))
+        raise ProviderError(
+            f"there is no thinking level {level!r}; use one of {known}", kind="format"
+        )
+    limit = LEVELS.index(wanted)
+    fitting = [name for name in supported if LEVELS.index(name) <= limit]
+    return fitting[-1] if fitting else supported[0]
+
+
+def infos(answer: Any) -> list[ModelInfo]:
+    """Return the models of a list, as OpenRouter, Groq, Mistral, vLLM ... give it.
+
+    Models that generate no text are left out where the list tells.
+    """
+    entries = answer.get("data") if isinstance(answer, Mapping) else answer
+    if not isinstance(entries, list):
+        return []
+    found = (_info(entry) for entry in entries[:_MAX_MODELS])
+    return [info for info in found if info is not None]
+
+
+def _info(entry: Any) -> ModelInfo | None:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str):
+        return None
+    if entry.get("type") == "embeddings":
+        return None
+    top, can = _mapping(entry, "top_provider"), _mapping(entry, "capabilities")
+    if can.get("completion_chat") is False:
+        return None
+    senses = _mapping(entry, "architecture").get("input_modalities") or ()
+    takes = entry.get("supported_parameters") or ()
+    default = ModelInfo(id=entry["id"])
+    return ModelInfo(
+        id=entry["id"],
+        context_window=_first(
+            entry.get("loaded_context_length"),  # LM Studio
+            entry.get("max_model_len"),  # vLLM
+            entry.get("context_length"),  # OpenRouter
+            entry.get("context_window"),  # Groq
+            entry.get("max_context_length"),  # Mistral, LM Studio
+            _mapping(entry, "meta").get("n_ctx"),  # llama.cpp
+            default.context_window,
+        ),
+        max_output_tokens=_first(
+            top.get("max_completion_tokens"),
+            entry.get("max_completion_tokens"),
+            default.max_output_tokens,
+        ),
+        vision="image" in senses
+        or can.get("vision") is True
+        or entry.get("type") == "vlm",
+        reasoning="reasoning" in takes or can.get("reasoning") is True,
+    )
+
+
+def _mapping(entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = entry.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _first(*sizes: Any) -> int:
+    return next(size for size in sizes if isinstance(size, int) and size > 0)
