@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-import httpx2
+import httpx
 from rustyclaw import ProviderError
 
 from rustyclaw_http.classify import Kind
@@ -40,7 +40,7 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _CLOSING_SECONDS = 2.0
-_LIMITS = httpx2.Limits(
+_LIMITS = httpx.Limits(
     max_connections=64, max_keepalive_connections=8, keepalive_expiry=30.0
 )
 
@@ -62,7 +62,7 @@ class VendorClient:
             _password(config.proxy.get_secret_value() if config.proxy else ""),
         }
         self.config = config
-        self._client: httpx2.AsyncClient | None = None
+        self._client: httpx.AsyncClient | None = None
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -141,7 +141,7 @@ class VendorClient:
             yield Stream(body, decoder, self.translated(), left)
 
     @asynccontextmanager
-    async def _send(self, request: httpx2.Request) -> AsyncIterator[Body]:
+    async def _send(self, request: httpx.Request) -> AsyncIterator[Body]:
         """Send a request; the body of the answer is not read yet.
 
         :raises ProviderError: The answer is not 200.
@@ -171,7 +171,7 @@ class VendorClient:
         try:
             with anyio.move_on_after(self.config.idle_timeout_seconds):
                 said = await body.read(_MAX_ERROR_BYTES)
-        except (httpx2.HTTPError, NotReadable):
+        except (httpx.HTTPError, NotReadable):
             logger.debug("the body of an error could not be read", exc_info=True)
         return error_from_answer(
             self.provider,
@@ -202,17 +202,17 @@ class VendorClient:
         own = self.config.headers.items()
         return {**headers, **{name: v.get_secret_value() for name, v in own}}
 
-    async def _http(self) -> httpx2.AsyncClient:
+    async def _http(self) -> httpx.AsyncClient:
         if self._client is not None:
             return self._client
         trust = await anyio.to_thread.run_sync(_trust)
         if self._client is None:
             config = self.config
             proxy = config.proxy.get_secret_value() if config.proxy else None
-            timeout = httpx2.Timeout(
+            timeout = httpx.Timeout(
                 config.idle_timeout_seconds, connect=config.connect_timeout_seconds
             )
-            self._client = httpx2.AsyncClient(
+            self._client = httpx.AsyncClient(
                 timeout=timeout,
                 limits=_LIMITS,
                 proxy=proxy,
@@ -259,4 +259,4 @@ def _trust() -> ssl.SSLContext:
     Reading them takes a tenth of a second and some megabytes, so it is done in a
     thread, and once.
     """
-    return httpx2.create_ssl_context()
+    return httpx.create_ssl_context()

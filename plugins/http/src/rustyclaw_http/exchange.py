@@ -9,7 +9,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 import anyio
-import httpx2
+import httpx
 from rustyclaw import ProviderError
 
 from rustyclaw_http.classify import Kind
@@ -37,9 +37,9 @@ def _meaning(exc: BaseException | None) -> tuple[str, Kind] | None:
     """Return what an exception means, in words and as a kind."""
     reason = str(exc) or type(exc).__name__
     match exc:
-        case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
+        case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return "could not be reached in time", "timeout"
-        case httpx2.TimeoutException():
+        case httpx.TimeoutException():
             return "fell silent", "timeout"
         case TimeoutError():
             return "did not finish its answer in time", "timeout"
@@ -47,13 +47,13 @@ def _meaning(exc: BaseException | None) -> tuple[str, Kind] | None:
             return f"sent more than {reason} bytes as one event", "format"
         case NotReadable():
             return f"sent what cannot be read: {reason}", "timeout"
-        case httpx2.ConnectError() if "certificate" in reason.lower():
+        case httpx.ConnectError() if "certificate" in reason.lower():
             return f"has no certificate that can be trusted: {reason}", "unknown"
-        case httpx2.ConnectError() | httpx2.ProxyError():
+        case httpx.ConnectError() | httpx.ProxyError():
             return f"cannot be reached: {reason}", "timeout"
-        case httpx2.TransportError():
+        case httpx.TransportError():
             return f"broke off: {reason}", "timeout"
-        case httpx2.HTTPError() | httpx2.InvalidURL():
+        case httpx.HTTPError() | httpx.InvalidURL():
             return f"cannot be called: {reason}", "format"
     return None
 
@@ -61,7 +61,7 @@ def _meaning(exc: BaseException | None) -> tuple[str, Kind] | None:
 class Body:
     """The bytes of an answer, decompressed if need be."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx.Response) -> None:
         self.response = response
         self._raw = response.aiter_raw()
         self._inflater: Inflater | None = None
@@ -94,7 +94,7 @@ class Body:
         finalised later by the event loop (of which trio complains).
         """
         await self.response.aclose()
-        with suppress(httpx2.HTTPError, httpx2.StreamError):
+        with suppress(httpx.HTTPError, httpx.StreamError):
             async for _ in self._raw:
                 pass
 
