@@ -25,7 +25,8 @@ class TestWebchat(ChannelContract):
         return channel
 
     async def deliver(self, channel: Any) -> None:
-        handlers = {route.path: route.handler for route in channel.routes()}
+        routes = [route for route in channel.routes() if route.method == "POST"]
+        handlers = {route.path: route.handler for route in routes}
 
         async def post(path: str, token: str = "", **body: str) -> Any:
             headers = {"authorization": f"Bearer {token}"} if token else {}

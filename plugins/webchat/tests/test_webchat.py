@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,22 @@ class Browser:
         )
         assert answer.status == 200, answer.body
         assert not isinstance(answer.body, bytes)
-        async with aclosing(answer.body) as pieces:  # type: ignore[type-var]  # a generator
-            yield _events(pieces)
+        body: Any = answer.body  # a generator
+        async with aclosing(body) as pieces, aclosing(_events(pieces)) as events:
+            yield events
 
 
-async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+async def _events(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Any]:
     async for piece in pieces:
         lines = dict(line.split(": ", 1) for line in piece.decode().strip().split("\n"))
         yield lines["event"], json.loads(lines["data"])
+
+
+async def _until(name: str, events: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for event in events:
+        yield event
+        if event[0] == name:
+            return
 
 
 def read(answer: WebResponse) -> Any:
@@ -104,11 +112,10 @@ async def test_an_answer_streams_and_ends_in_one_message(tmp_path: Path) -> None
                         break
                 (run,) = gateway.active_runs()
                 gateway.abort(run.session_key)
-                async for name, data in events:
-                    if name == "message":
-                        break
-    assert data["role"] == "assistant"
-    assert data["text"].startswith(text.strip())
+                rest = [event async for event in _until("message", events)]
+    answer = rest[-1][1]
+    assert answer["role"] == "assistant"
+    assert answer["text"].startswith(text.strip())
 
 
 async def test_each_visitor_has_a_room_of_their_own(tmp_path: Path) -> None:
