@@ -115,7 +115,7 @@ def test_entry_points(plugin: Path) -> None:
     assert bool(found) != (plugin.name in LIBRARIES)
     for kind, name, value in found:
         assert kind in GROUPS
-        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+        assert re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z]+)?", name)
         assert value.partition(".")[0].partition(":")[0] == package(plugin).name
 
 
