@@ -80,6 +80,19 @@ async def test_redirects_are_followed_and_told(egress: Make) -> None:
     assert answer.redirects == ("http://x.example/a", "http://x.example/b")
 
 
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [("/ü".encode(), "/%C3%BC"), ("/ü".encode("latin1"), "/%C3%BC")],
+)
+async def test_redirects_that_are_not_ascii(
+    location: bytes, path: str, egress: Make
+) -> None:
+    first = httpx2.Response(302, headers=[(b"Location", location)])
+    async with egress(FakeNetwork(first)) as guard:
+        answer = await guard.fetch("GET", "http://x.example/")
+    assert answer.url == f"http://x.example{path}"
+
+
 @pytest.mark.parametrize(("limit", "followed"), [(0, 1), (2, 3)])
 async def test_redirects_are_counted(limit: int, followed: int, egress: Make) -> None:
     network = FakeNetwork(*(to("/") for _ in range(9)))
@@ -361,6 +374,13 @@ async def test_broken_compression(encoding: str, body: bytes, egress: Make) -> N
         with pytest.raises(FetchFailed) as caught:
             await guard.fetch("GET", "http://x.example/")
     assert caught.value.reason == "encoding"
+
+
+async def test_a_body_that_blocks_is_not_sent() -> None:
+    transport = GuardedTransport(resolver=FakeResolver(), inner=FakeNetwork())
+    request = httpx2.Request("POST", "http://x.example/", content=iter([b"x"]))
+    with pytest.raises(FetchFailed, match="not asynchronous"):
+        await transport.handle_async_request(request)
 
 
 # --- As a transport of another client -------------------------------------------

@@ -24,9 +24,9 @@ async def system_resolver(host: str) -> Sequence[str]:
 async def resolve(
     host: str, *, resolver: Resolver, timeout_seconds: float
 ) -> tuple[Address, ...]:
-    """Return the addresses of a name, each once, in the resolver's order.
+    """Return the addresses of a name, each once, in the resolver's order; or none.
 
-    :raises Refused: It has none, or the resolver failed or was late.
+    :raises Refused: The resolver failed, was late, or talked nonsense.
     """
     try:
         with anyio.fail_after(timeout_seconds):
@@ -36,6 +36,4 @@ async def resolve(
         raise Refused("dns", f"looking up host {host!r} took too long") from None
     except Exception as exc:  # a resolver is a plug: whatever it raises, we refuse
         raise Refused("dns", f"host {host!r} cannot be looked up") from exc
-    if not addresses:
-        raise Refused("dns", f"host {host!r} has no address")
     return addresses
