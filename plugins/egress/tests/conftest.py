@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import anyio
-import httpx2
+import httpx
 import pytest
 from rustyclaw_egress.client import Egress
 from rustyclaw_egress.policy import EgressPolicy
@@ -40,31 +40,29 @@ class FakeResolver:
         return answer
 
 
-class FakeNetwork(httpx2.AsyncBaseTransport):
+class FakeNetwork(httpx.AsyncBaseTransport):
     """Answers as told and keeps the requests that it saw."""
 
-    def __init__(self, *answers: httpx2.Response | Exception) -> None:
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
-        self.requests: list[httpx2.Request] = []
+        self.requests: list[httpx.Request] = []
 
     @property
     def hosts(self) -> list[str]:
         """Return the addresses that were connected to."""
         return [request.url.host for request in self.requests]
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return or raise the next answer; the last one repeats."""
         await request.aread()
         self.requests.append(request)
-        answer = (
-            self.answers.pop(0) if self.answers else httpx2.Response(200, text="ok")
-        )
+        answer = self.answers.pop(0) if self.answers else httpx.Response(200, text="ok")
         if isinstance(answer, Exception):
             raise answer
         return answer
 
 
-class Stream(httpx2.AsyncByteStream):
+class Stream(httpx.AsyncByteStream):
     """A body that comes in pieces."""
 
     def __init__(self, pieces: Callable[[], AsyncGenerator[bytes, None]]) -> None:
@@ -76,7 +74,7 @@ class Stream(httpx2.AsyncByteStream):
         async with aclosing(self.pieces()) as pieces:
             async for piece in pieces:
                 if self.is_closed:
-                    raise httpx2.ReadError("closed")
+                    raise httpx.ReadError("closed")
                 yield piece
 
     async def aclose(self) -> None:

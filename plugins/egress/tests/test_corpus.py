@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx2
+import httpx
 import pytest
 from rustyclaw_egress.addresses import special
 from rustyclaw_egress.client import Egress
@@ -25,7 +25,7 @@ ROWS = [json.loads(line) for line in _DATA.read_text().splitlines()]
 TIMEOUT = 0.3
 
 
-def generated(spec: dict[str, Any]) -> httpx2.AsyncByteStream:
+def generated(spec: dict[str, Any]) -> httpx.AsyncByteStream:
     """Return the endless or huge body that a row describes."""
 
     async def drip() -> AsyncGenerator[bytes, None]:
@@ -44,16 +44,16 @@ def generated(spec: dict[str, Any]) -> httpx2.AsyncByteStream:
     return Stream(drip if "drip_bytes_per_s" in spec else bomb)
 
 
-def answers(row: dict[str, Any]) -> Iterator[httpx2.Response | Exception]:
+def answers(row: dict[str, Any]) -> Iterator[httpx.Response | Exception]:
     if row.get("connect", {}).get("first"):
-        yield httpx2.ConnectError(row["connect"]["first"])
+        yield httpx.ConnectError(row["connect"]["first"])
     for hop in row.get("http", []):
         headers = dict(hop.get("headers", {}))
         if "location" in hop:
             headers["location"] = hop["location"].encode()
         stream = generated(hop["generate"]) if "generate" in hop else None
         body = None if stream else hop.get("body", "")
-        yield httpx2.Response(hop["status"], headers=headers, text=body, stream=stream)
+        yield httpx.Response(hop["status"], headers=headers, text=body, stream=stream)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 
 import anyio
-import httpx2
+import httpx
 import pytest
 from rustyclaw_egress.client import USER_AGENT, Egress
 from rustyclaw_egress.decoding import PIECE, Decoder
@@ -22,8 +22,8 @@ Make = Callable[..., AbstractAsyncContextManager[Egress]]
 SECRETS = {"Authorization": "Bearer s3cret", "X-Api-Key": "s3cret", "Cookie": "a=b"}
 
 
-def to(location: str, status: int = 302) -> httpx2.Response:
-    return httpx2.Response(status, headers={"location": location})
+def to(location: str, status: int = 302) -> httpx.Response:
+    return httpx.Response(status, headers={"location": location})
 
 
 async def test_the_connection_is_pinned_and_keeps_the_name(egress: Make) -> None:
@@ -43,7 +43,7 @@ async def test_the_connection_is_pinned_and_keeps_the_name(egress: Make) -> None
 
 async def test_a_name_is_looked_up_once_a_hop() -> None:
     resolver = FakeResolver({"x.example": [[PUBLIC], ["127.0.0.1"]]})
-    network = FakeNetwork(httpx2.ConnectError("refused"))
+    network = FakeNetwork(httpx.ConnectError("refused"))
     async with Egress(resolver=resolver, inner=network) as guard:
         with pytest.raises(FetchFailed) as caught:
             await guard.fetch("GET", "http://x.example/")
@@ -53,7 +53,7 @@ async def test_a_name_is_looked_up_once_a_hop() -> None:
 
 
 async def test_the_next_address_is_tried(egress: Make) -> None:
-    network = FakeNetwork(httpx2.ConnectError("refused"), httpx2.ConnectTimeout("slow"))
+    network = FakeNetwork(httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"))
     dns = {"x.example": [["1.1.1.1", "2606:4700::1111", "9.9.9.9"]]}
     async with egress(network, dns) as guard:
         answer = await guard.fetch("POST", "http://x.example/", content=b"body")
@@ -87,7 +87,7 @@ async def test_redirects_are_followed_and_told(egress: Make) -> None:
 async def test_redirects_that_are_not_ascii(
     location: bytes, path: str, egress: Make
 ) -> None:
-    first = httpx2.Response(302, headers=[(b"Location", location)])
+    first = httpx.Response(302, headers=[(b"Location", location)])
     async with egress(FakeNetwork(first)) as guard:
         answer = await guard.fetch("GET", "http://x.example/")
     assert answer.url == f"http://x.example{path}"
@@ -104,7 +104,7 @@ async def test_redirects_are_counted(limit: int, followed: int, egress: Make) ->
 
 
 async def test_a_redirect_without_location_is_an_answer(egress: Make) -> None:
-    async with egress(FakeNetwork(httpx2.Response(302))) as guard:
+    async with egress(FakeNetwork(httpx.Response(302))) as guard:
         assert (await guard.fetch("GET", "http://x.example/")).status == 302
 
 
@@ -185,7 +185,7 @@ async def test_the_next_hop_may_be_elsewhere_now() -> None:
 
 @pytest.mark.parametrize(("size", "cut"), [(99, None), (100, None), (101, "size")])
 async def test_bodies_are_limited(size: int, cut: str | None, egress: Make) -> None:
-    network = FakeNetwork(httpx2.Response(200, content=b"x" * size))
+    network = FakeNetwork(httpx.Response(200, content=b"x" * size))
     async with egress(network, max_bytes=100) as guard:
         answer = await guard.fetch("GET", "http://x.example/", truncate=True)
         assert answer.content == b"x" * min(size, 100)
@@ -197,7 +197,7 @@ async def test_bodies_are_limited(size: int, cut: str | None, egress: Make) -> N
 
 
 async def test_a_body_that_is_too_long_is_an_error(egress: Make) -> None:
-    network = FakeNetwork(httpx2.Response(200, content=b"x" * 101))
+    network = FakeNetwork(httpx.Response(200, content=b"x" * 101))
     async with egress(network, max_bytes=100) as guard:
         with pytest.raises(FetchFailed, match="over 100 bytes") as caught:
             await guard.fetch("GET", "http://x.example/", max_bytes=1000)
@@ -205,7 +205,7 @@ async def test_a_body_that_is_too_long_is_an_error(egress: Make) -> None:
 
 
 async def test_headers_are_limited(egress: Make) -> None:
-    network = FakeNetwork(httpx2.Response(200, headers={"a": "x" * 2000}))
+    network = FakeNetwork(httpx.Response(200, headers={"a": "x" * 2000}))
     async with egress(network, max_header_bytes=2000) as guard:
         with pytest.raises(FetchFailed) as caught:
             await guard.fetch("GET", "http://x.example/")
@@ -222,7 +222,7 @@ async def test_compressed_data_without_end_is_limited(egress: Make) -> None:
 
     body = Stream(nothing)
     headers = {"content-encoding": "gzip"}
-    network = FakeNetwork(httpx2.Response(200, headers=headers, stream=body))
+    network = FakeNetwork(httpx.Response(200, headers=headers, stream=body))
     async with egress(network, max_bytes=1000) as guard:
         with anyio.fail_after(10), pytest.raises(FetchFailed) as caught:
             await guard.fetch("GET", "http://x.example/")
@@ -237,7 +237,7 @@ async def slow() -> AsyncGenerator[bytes, None]:
 
 async def test_a_body_that_stalls(egress: Make) -> None:
     bodies = [Stream(slow), Stream(slow)]
-    network = FakeNetwork(*(httpx2.Response(200, stream=body) for body in bodies))
+    network = FakeNetwork(*(httpx.Response(200, stream=body) for body in bodies))
     async with egress(network, timeout_seconds=0.1) as guard:
         with pytest.raises(FetchFailed) as caught:
             await guard.fetch("GET", "http://x.example/")
@@ -264,7 +264,7 @@ async def test_the_time_is_that_of_all_hops(egress: Make) -> None:
 
 async def test_cancelled_in_the_middle(egress: Make) -> None:
     body = Stream(slow)
-    async with egress(FakeNetwork(httpx2.Response(200, stream=body))) as guard:
+    async with egress(FakeNetwork(httpx.Response(200, stream=body))) as guard:
         with anyio.move_on_after(0.05) as scope:
             await guard.fetch("GET", "http://x.example/")
     assert scope.cancelled_caught
@@ -274,7 +274,7 @@ async def test_cancelled_in_the_middle(egress: Make) -> None:
 async def test_a_stream_left_early_is_closed(egress: Make) -> None:
     body = Stream(slow)
     async with (
-        egress(FakeNetwork(httpx2.Response(200, stream=body))) as guard,
+        egress(FakeNetwork(httpx.Response(200, stream=body))) as guard,
         guard.stream("GET", "http://x.example/") as incoming,
     ):
         assert incoming.status == 200
@@ -284,12 +284,12 @@ async def test_a_stream_left_early_is_closed(egress: Make) -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (httpx2.ConnectTimeout("slow"), "timeout"),
-        (httpx2.ReadTimeout("slow"), "timeout"),
-        (httpx2.ConnectError("refused"), "connect"),
-        (httpx2.RemoteProtocolError("nonsense"), "protocol"),
-        (httpx2.ReadError("broken"), "protocol"),
-        (httpx2.LocalProtocolError("bad header"), "protocol"),
+        (httpx.ConnectTimeout("slow"), "timeout"),
+        (httpx.ReadTimeout("slow"), "timeout"),
+        (httpx.ConnectError("refused"), "connect"),
+        (httpx.RemoteProtocolError("nonsense"), "protocol"),
+        (httpx.ReadError("broken"), "protocol"),
+        (httpx.LocalProtocolError("bad header"), "protocol"),
     ],
 )
 async def test_failures(error: Exception, reason: str, egress: Make) -> None:
@@ -303,9 +303,9 @@ async def test_failures(error: Exception, reason: str, egress: Make) -> None:
 async def test_a_body_that_breaks_off(egress: Make) -> None:
     async def broken() -> AsyncGenerator[bytes, None]:
         yield b"x"
-        raise httpx2.ReadError("gone")
+        raise httpx.ReadError("gone")
 
-    network = FakeNetwork(httpx2.Response(200, stream=Stream(broken)))
+    network = FakeNetwork(httpx.Response(200, stream=Stream(broken)))
     async with egress(network) as guard:
         with pytest.raises(FetchFailed) as caught:
             await guard.fetch("GET", "http://x.example/", truncate=True)
@@ -366,8 +366,8 @@ def test_a_bomb_goes_off_in_pieces() -> None:
     ],
 )
 async def test_broken_compression(encoding: str, body: bytes, egress: Make) -> None:
-    stream = httpx2.ByteStream(body)
-    response = httpx2.Response(
+    stream = httpx.ByteStream(body)
+    response = httpx.Response(
         200, headers={"content-encoding": encoding}, stream=stream
     )
     async with egress(FakeNetwork(response)) as guard:
@@ -378,7 +378,7 @@ async def test_broken_compression(encoding: str, body: bytes, egress: Make) -> N
 
 async def test_a_body_that_blocks_is_not_sent() -> None:
     transport = GuardedTransport(resolver=FakeResolver(), inner=FakeNetwork())
-    request = httpx2.Request("POST", "http://x.example/", content=iter([b"x"]))
+    request = httpx.Request("POST", "http://x.example/", content=iter([b"x"]))
     with pytest.raises(FetchFailed, match="not asynchronous"):
         await transport.handle_async_request(request)
 
@@ -389,7 +389,7 @@ async def test_a_body_that_blocks_is_not_sent() -> None:
 async def test_no_client_gets_around_it() -> None:
     network = FakeNetwork(to("http://127.0.0.1:18789/"))
     transport = GuardedTransport(EgressPolicy(), resolver=FakeResolver(), inner=network)
-    async with httpx2.AsyncClient(transport=transport, follow_redirects=True) as client:
+    async with httpx.AsyncClient(transport=transport, follow_redirects=True) as client:
         with pytest.raises(EgressError):
             await client.get("https://x.example/")
         assert (await client.get("https://x.example/")).text == "ok"

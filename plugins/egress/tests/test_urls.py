@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-import httpx2
+import httpx
 import pytest
 from hypothesis import example, given, strategies as st
 from rustyclaw_egress.errors import Refused
@@ -165,7 +165,7 @@ def test_every_parser_reads_the_same(text: str) -> None:
     url = found.url
     assert url.isascii()
     assert parse(url) == found
-    theirs, standard = httpx2.URL(url), urlsplit(url)
+    theirs, standard = httpx.URL(url), urlsplit(url)
     for scheme, host, port in (
         (theirs.scheme, theirs.raw_host.decode().strip("[]"), theirs.port),
         (standard.scheme, standard.hostname, standard.port),

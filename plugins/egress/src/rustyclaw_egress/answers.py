@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 import anyio
 import anyio.lowlevel
-import httpx2
+import httpx
 
 from rustyclaw_egress.decoding import Decoder
 from rustyclaw_egress.errors import FetchFailed
@@ -45,7 +45,7 @@ class Incoming:
 
     def __init__(
         self,
-        response: httpx2.Response,
+        response: httpx.Response,
         *,
         url: str,
         redirects: tuple[str, ...],
@@ -118,7 +118,7 @@ class Incoming:
 
     async def _raw(self) -> AsyncGenerator[bytes, None]:
         # not `aiter_raw`, which can be had only once and keeps what it counts
-        stream = cast("httpx2.AsyncByteStream", self._response.stream)
+        stream = cast("httpx.AsyncByteStream", self._response.stream)
         pieces = aiter(stream)
         try:
             while True:
@@ -128,9 +128,9 @@ class Incoming:
                         data = await anext(pieces)
                 except StopAsyncIteration:
                     return
-                except (TimeoutError, httpx2.TimeoutException):
+                except (TimeoutError, httpx.TimeoutException):
                     raise FetchFailed("timeout", "the answer took too long") from None
-                except httpx2.HTTPError as exc:
+                except httpx.HTTPError as exc:
                     raise FetchFailed(
                         "protocol", "the answer broke off or is not proper HTTP"
                     ) from exc
@@ -143,7 +143,7 @@ class Incoming:
         return FetchFailed("size", f"the answer has over {self.max_bytes} bytes")
 
 
-async def close(response: httpx2.Response) -> None:
+async def close(response: httpx.Response) -> None:
     """Close a connection, also when cancelled, in bounded time."""
     with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
         await response.aclose()

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-import httpx2
+import httpx
 from rustyclaw import __version__
 
 from rustyclaw_egress.addresses import Address
@@ -47,8 +47,8 @@ class _Hop:
     headers: Mapping[str, str]
     content: bytes
 
-    def request(self, connect_timeout_seconds: float) -> httpx2.Request:
-        """Return it as httpx2 wants it."""
+    def request(self, connect_timeout_seconds: float) -> httpx.Request:
+        """Return it as httpx wants it."""
         headers = {
             "accept": "*/*",
             "user-agent": USER_AGENT,
@@ -56,8 +56,8 @@ class _Hop:
             "accept-encoding": ACCEPT_ENCODING,
             "connection": "close",
         }
-        timeouts = httpx2.Timeout(None, connect=connect_timeout_seconds).as_dict()
-        return httpx2.Request(
+        timeouts = httpx.Timeout(None, connect=connect_timeout_seconds).as_dict()
+        return httpx.Request(
             self.method,
             self.destination.url,
             headers=headers,
@@ -103,7 +103,7 @@ class Egress:
         policy: EgressPolicy | None = None,
         *,
         resolver: Resolver = system_resolver,
-        inner: httpx2.AsyncBaseTransport | None = None,
+        inner: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.policy = policy or EgressPolicy()
         self._transport = GuardedTransport(self.policy, resolver=resolver, inner=inner)
@@ -207,7 +207,7 @@ class Egress:
 
     async def _follow(
         self, hop: _Hop, deadline: float
-    ) -> tuple[httpx2.Response, _Hop, tuple[str, ...]]:
+    ) -> tuple[httpx.Response, _Hop, tuple[str, ...]]:
         redirects: list[str] = []
         while True:
             response = await self._send(hop, deadline)
@@ -224,19 +224,19 @@ class Egress:
             redirects.append(hop.destination.url)
             hop = hop.next(response.status_code, _text(response, location))
 
-    async def _send(self, hop: _Hop, deadline: float) -> httpx2.Response:
+    async def _send(self, hop: _Hop, deadline: float) -> httpx.Response:
         host = hop.destination.host
         request = hop.request(self.policy.connect_timeout_seconds)
         try:
             with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
                 response = await self._transport.handle_async_request(request)
-        except (TimeoutError, httpx2.TimeoutException):
+        except (TimeoutError, httpx.TimeoutException):
             raise FetchFailed(
                 "timeout", f"host {host!r} did not answer in time"
             ) from None
-        except httpx2.ConnectError as exc:
+        except httpx.ConnectError as exc:
             raise _not_connected(host, exc) from exc
-        except httpx2.HTTPError as exc:
+        except httpx.HTTPError as exc:
             raise FetchFailed(
                 "protocol", f"host {host!r} broke off or does not speak HTTP"
             ) from exc
@@ -247,8 +247,8 @@ class Egress:
         return response
 
 
-def _text(response: httpx2.Response, location: str) -> str:
-    """Return a Location as it was meant: servers send UTF-8, httpx2 may guess."""
+def _text(response: httpx.Response, location: str) -> str:
+    """Return a Location as it was meant: servers send UTF-8, httpx may guess."""
     raw = next(v for k, v in response.headers.raw if k.lower() == b"location")
     try:
         return raw.decode("utf-8")

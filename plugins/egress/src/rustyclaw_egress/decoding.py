@@ -1,6 +1,6 @@
 """Undoes gzip and deflate piece by piece, so that a bomb has no time to go off.
 
-httpx2 inflates whatever one read brought, which can be a thousand times as much.
+httpx inflates whatever one read brought, which can be a thousand times as much.
 We only offer servers what the standard library can undo in bounded steps.
 """
 

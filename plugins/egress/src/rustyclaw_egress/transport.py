@@ -1,6 +1,6 @@
-"""A transport for httpx2 that only connects to addresses it has judged.
+"""A transport for httpx that only connects to addresses it has judged.
 
-Whoever must hand an `httpx2.AsyncClient` to another library gives it this
+Whoever must hand an `httpx.AsyncClient` to another library gives it this
 transport; then each of its requests, redirects included, is looked up once,
 judged, and sent to exactly the address that was judged. TLS and the Host header
 keep the name. No proxy is used, whatever the environment says.
@@ -12,7 +12,7 @@ import ssl
 from functools import lru_cache
 
 import anyio
-import httpx2
+import httpx
 
 from rustyclaw_egress.addresses import Address
 from rustyclaw_egress.errors import FetchFailed
@@ -26,10 +26,10 @@ MAX_ADDRESSES = 4  # tried one after another if a connection fails
 @lru_cache(maxsize=1)
 def trusted() -> ssl.SSLContext:
     """Return the context for TLS; to make one takes some ten milliseconds."""
-    return httpx2.create_ssl_context()
+    return httpx.create_ssl_context()
 
 
-class GuardedTransport(httpx2.AsyncBaseTransport):
+class GuardedTransport(httpx.AsyncBaseTransport):
     """Judges each request by a policy and pins its connection.
 
     :param policy: What is allowed.
@@ -44,7 +44,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         policy: EgressPolicy | None = None,
         *,
         resolver: Resolver = system_resolver,
-        inner: httpx2.AsyncBaseTransport | None = None,
+        inner: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.policy = policy or EgressPolicy()
         self._resolver = resolver
@@ -66,11 +66,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self.policy.judge_addresses(destination, found)
         return found
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, if it is allowed.
 
         :raises Refused: It is not.
-        :raises httpx2.TransportError: It did not work.
+        :raises httpx.TransportError: It did not work.
         """
         destination = parse(str(request.url))
         found = (await self.addresses(destination))[:MAX_ADDRESSES]
@@ -80,17 +80,17 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 return await inner.handle_async_request(
                     pinned(request, destination, address)
                 )
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
         return await inner.handle_async_request(pinned(request, destination, found[-1]))
 
-    async def _sender(self) -> httpx2.AsyncBaseTransport:
+    async def _sender(self) -> httpx.AsyncBaseTransport:
         if self._inner is None:
             context = await anyio.to_thread.run_sync(trusted)
-            self._inner = httpx2.AsyncHTTPTransport(
+            self._inner = httpx.AsyncHTTPTransport(
                 verify=context,
                 trust_env=False,
-                limits=httpx2.Limits(max_connections=100, max_keepalive_connections=0),
+                limits=httpx.Limits(max_connections=100, max_keepalive_connections=0),
             )
         return self._inner
 
@@ -101,19 +101,19 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
 
 def pinned(
-    request: httpx2.Request, destination: Destination, address: Address
-) -> httpx2.Request:
+    request: httpx.Request, destination: Destination, address: Address
+) -> httpx.Request:
     """Return a request to an address that still asks for the name."""
-    if not isinstance(request.stream, httpx2.AsyncByteStream):
+    if not isinstance(request.stream, httpx.AsyncByteStream):
         raise FetchFailed("protocol", "the body of the request is not asynchronous")
     host = f"[{address}]" if address.version == 6 else str(address)
     extensions = dict(request.extensions)
     if destination.address is None:
         extensions["sni_hostname"] = destination.host
     headers = [(k, v) for k, v in request.headers.raw if k.lower() != b"host"]
-    return httpx2.Request(
+    return httpx.Request(
         request.method,
-        httpx2.URL(
+        httpx.URL(
             scheme=destination.scheme,
             host=host,
             port=destination.port,
