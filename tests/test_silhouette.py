@@ -26,7 +26,7 @@ TOP_LEVEL = {
 }
 GROUPS = {"channels", "commands", "compactors", "hooks", "providers", "tools"}
 #: What plugins share: imported by those that depend on it, without entry points.
-LIBRARIES = {"http"}
+LIBRARIES = {"egress", "http"}
 #: What the kit can prove.
 CONTRACTED = {"channels", "hooks", "providers", "tools"}
 

@@ -1,0 +1,1 @@
+"""Fetches from addresses that strangers may have chosen: judged, pinned, bounded."""

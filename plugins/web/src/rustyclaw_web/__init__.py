@@ -1,0 +1,1 @@
+"""Two tools: one reads a web page, one searches the web."""

@@ -1,0 +1,1 @@
+"""Who can be asked to search; one module each."""
