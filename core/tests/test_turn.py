@@ -334,7 +334,7 @@ async def test_an_error_tells_no_secret(tmp_path: Path, error: Exception) -> Non
 async def test_an_answer_counts_although_the_index_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*args: Any, **facts: Any) -> None:
+    def refuse(*args: Any, **facts: Any) -> None:
         raise StorageError("the disk is full")
 
     async with Bot(tmp_path) as bot:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from rustyclaw.agent.context import Conversation
 from rustyclaw.messages import ToolCall, ToolResult
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from rustyclaw.interfaces.provider import TranscriptPolicy
     from rustyclaw.sessions.store import SessionInfo, SessionStore
     from rustyclaw.sessions.transcript import Transcript
+
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -33,6 +37,7 @@ class LiveSession:
     answers: dict[str, Entry] = field(default_factory=dict)
     _conversation: Conversation | None = None
     _policy: TranscriptPolicy | None = None
+    _found: tuple[SessionInfo | None, bool] = (None, False)
 
     @classmethod
     async def open(cls, store: SessionStore, key: str) -> LiveSession:
@@ -42,11 +47,16 @@ class LiveSession:
         session._index(session.transcript.entries)
         return session
 
+    def look(self) -> None:
+        """See what others have changed since the last run; it blocks."""
+        self._found = self.store.look(self.info.key), self.transcript.is_ours()
+
     async def reload(self) -> None:
-        """Read index row and, if it has changed, transcript again."""
-        known = self.transcript
-        self.info, self.transcript = await self.store.refresh(self.info, known)
-        if self.transcript is not known:
+        """Take over what `look` has seen: index row and, if it changed, transcript."""
+        (now, is_ours), old = self._found, self.info
+        self.info = now or await self.store.get_or_create(old.key)
+        if not is_ours or self.info.session_id != old.session_id:
+            self.transcript = await self.store.transcript(self.info)
             self.sources, self.answers, self._conversation = set(), {}, None
             self._index(self.transcript.entries)
 
@@ -66,9 +76,21 @@ class LiveSession:
 
         :raises StorageError: The disk refused; nothing was added.
         """
+        if entries:
+            await self.visit(partial(self.write, *entries, sync=sync))
+
+    async def visit(self, work: Callable[[], T]) -> T:
+        """Call ``work``, which may `write`, in a thread.
+
+        :raises StorageError: The disk refused.
+        """
+        return await self.transcript.visit(work)
+
+    def write(self, *entries: Entry, sync: bool = False) -> None:
+        """Append as `append` does; it blocks: for a `visit`."""
         if not entries:
             return
-        await self.transcript.append_many(entries, sync=sync)
+        self.transcript.write(entries, sync)
         self._index(entries)
         for entry in entries:
             if self._conversation is not None and entry.message is not None:

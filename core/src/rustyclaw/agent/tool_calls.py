@@ -75,7 +75,7 @@ class ToolCalls:
     async def _one(self, call: ToolCall, malformed: str | None) -> ToolResult:
         """Run a call, tell hooks and listeners, return what the transcript keeps."""
         hooks, context = self.mind.hooks, self.run.context
-        await self.run.emit(ToolStarted(call=call))
+        await self.run.reports.emit(ToolStarted(call=call))
         if malformed is None:
             call, result, seconds = await self._run(call)
         else:
@@ -96,7 +96,7 @@ class ToolCalls:
             hookspecs.tool_result_persist, context=context, call=call, result=result
         )
         kept = replace(kept, call_id=call.id, name=call.name)
-        await self.run.emit(ToolEnded(call=call, result=kept, seconds=seconds))
+        await self.run.reports.emit(ToolEnded(call=call, result=kept, seconds=seconds))
         return kept
 
     async def _run(self, call: ToolCall) -> tuple[ToolCall, ToolResult, float]:
