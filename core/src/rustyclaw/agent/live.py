@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from rustyclaw.agent.context import Conversation
 from rustyclaw.messages import ToolCall, ToolResult
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from rustyclaw.interfaces.provider import TranscriptPolicy
     from rustyclaw.sessions.store import SessionInfo, SessionStore
     from rustyclaw.sessions.transcript import Transcript
-
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -77,20 +74,12 @@ class LiveSession:
         :raises StorageError: The disk refused; nothing was added.
         """
         if entries:
-            await self.visit(partial(self.write, *entries, sync=sync))
-
-    async def visit(self, work: Callable[[], T]) -> T:
-        """Call ``work``, which may `write`, in a thread.
-
-        :raises StorageError: The disk refused.
-        """
-        return await self.transcript.visit(work)
+            await self.transcript.visit(partial(self.write, *entries, sync=sync))
 
     def write(self, *entries: Entry, sync: bool = False) -> None:
-        """Append as `append` does; it blocks: for a `visit`."""
-        if not entries:
-            return
-        self.transcript.write(entries, sync)
+        """Append as `append` does; it blocks: for a visit to the transcript."""
+        if entries:
+            self.transcript.write(entries, sync)
         self._index(entries)
         for entry in entries:
             if self._conversation is not None and entry.message is not None:

@@ -161,11 +161,8 @@ class ModelCalls:
 
         :raises ProviderError: The call failed, or the stream fell silent.
         """
-        stream, reports, heard_at = (
-            self.model.provider.stream(request),
-            self.run.reports,
-            0.0,
-        )
+        stream, reports = self.model.provider.stream(request), self.run.reports
+        due = float("-inf")  # to move a deadline costs more than all the rest
         with anyio.move_on_after(_SILENCE_SECONDS) as silence:
             try:
                 async for event in stream:
@@ -173,13 +170,10 @@ class ModelCalls:
                     if shown and isinstance(event, _SHOWN) and not reports.offer(event):
                         silence.deadline = float("inf")  # a reader may take its time
                         await reports.insist(event)
-                        heard_at = 0.0
-                    # to move a deadline costs more than all the rest
-                    if (
-                        now := anyio.current_time()
-                    ) > heard_at + _SILENCE_SECONDS / 100:
+                        due = float("-inf")
+                    if (now := anyio.current_time()) > due:
                         silence.deadline = now + _SILENCE_SECONDS * 1.01
-                        heard_at = now
+                        due = now + _SILENCE_SECONDS * 0.01
             finally:
                 if isinstance(stream, AsyncGenerator):
                     await stream.aclose()

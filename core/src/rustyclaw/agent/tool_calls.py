@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -105,7 +104,9 @@ class ToolCalls:
         try:
             tool = self.tools.get(call.name)
             if tool is None:
-                near = difflib.get_close_matches(call.name, self.tools, 1)
+                from difflib import get_close_matches  # seldom needed
+
+                near = get_close_matches(call.name, self.tools, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ToolError(f"there is no tool {call.name!r} here{hint}")
             call = await self._judged(call)

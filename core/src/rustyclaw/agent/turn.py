@@ -106,20 +106,12 @@ class Mind:
     models: Models
     loader: Loader
     _schemas: dict[str, tuple[Tool, ToolSchema]] = field(default_factory=dict)
-    _folders: dict[str, tuple[Path, Path]] = field(default_factory=dict)
 
     def schema(self, tool: Tool) -> ToolSchema:
         """Return a tool's schema, made once: that may cost more than a turn."""
         if tool.name not in self._schemas or self._schemas[tool.name][0] is not tool:
             self._schemas[tool.name] = (tool, tool.schema)
         return self._schemas[tool.name][1]
-
-    def folders(self, agent_id: str) -> tuple[Path, Path]:
-        """Return an agent's workspace, and the folder of its state."""
-        if agent_id not in self._folders:
-            workspace = workspace_of(self.config, self.home, agent_id)
-            self._folders[agent_id] = (workspace, self.home / "agents" / agent_id)
-        return self._folders[agent_id]
 
 
 class Turn:
@@ -193,11 +185,12 @@ class Turn:
             await self._session.append(*map(Entry.of, options.history))
         config, agent_id = mind.config, context.agent_id
         defaults, info = config.agents.defaults, run.session.info
-        workspace, agent_dir = mind.folders(agent_id)
-        prompt_of = partial(
-            system_prompt, config, agent_id, workspace, info.system_prompt
+        workspace, persona = (
+            workspace_of(config, mind.home, agent_id),
+            info.system_prompt,
         )
-        system = await self._append_incoming(run.incoming, prompt_of)
+        then = partial(system_prompt, config, agent_id, workspace, persona)
+        system = await self._append_incoming(run.incoming, then)
         model = await self._find_model()
         place = ToolContext(
             agent_id=agent_id,
@@ -205,7 +198,7 @@ class Turn:
             run_id=run.id,
             channel=context.channel,
             workspace=workspace,
-            agent_dir=agent_dir,
+            agent_dir=mind.home / "agents" / agent_id,
             home=mind.home,
         )
         asked = run.incoming[-1].message
@@ -290,7 +283,7 @@ class Turn:
             self._session.write(*entries, sync=any(i.source for i in new))
             return then()
 
-        return await self._session.visit(append)
+        return await self._session.transcript.visit(append)
 
     async def _append_last(self, *entries: Entry) -> None:
         """Append the run's last entry, and keep account of the run."""
@@ -309,7 +302,7 @@ class Turn:
             except (StorageError, SessionError) as exc:  # the answer is safe by now
                 logger.warning("cannot count run %s: %s", self._run.id, exc)
 
-        await self._session.visit(append)
+        await self._session.transcript.visit(append)
 
     async def _settle_calls(self, why: str, given: Set[str] = frozenset()) -> None:
         """Give calls without a result one that says why there is none."""

@@ -71,11 +71,7 @@ class Database:
         await to_thread.run_sync(self._close, limiter=self._limiter)
 
     def visit(self, function: Work[T]) -> T:
-        """Call ``function`` in this thread, which waits until no other one is in.
-
-        A visit to a thread costs more than most of what is done here: who is in one
-        already, for a file, need not go out for this.
-        """
+        """Call ``function`` in this thread, which waits while another one is in."""
         try:
             with self._mutex:
                 try:
