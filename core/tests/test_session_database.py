@@ -7,12 +7,14 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from rustyclaw import StorageError
-from rustyclaw.sessions.database import Database
+from rustyclaw.sessions.database import Database, transaction
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER);"
 
@@ -111,6 +113,23 @@ async def test_calls_keep_their_order_and_share_one_thread_at_a_time(
         for number in range(200):
             group.start_soon(one, str(number))
     assert await database.read(names) == called
+
+
+async def test_who_is_in_a_thread_already_waits_there(database: Database) -> None:
+    running: list[int] = []
+
+    def add(db: sqlite3.Connection, name: str) -> None:
+        running.append(threading.get_ident())
+        db.execute("INSERT INTO facts VALUES (?, 0)", (name,))
+        assert len(running) == 1
+        running.pop()
+
+    async with anyio.create_task_group() as group:
+        for number in range(100):
+            group.start_soon(database.run, partial(add, name=f"run {number}"))
+            work = partial(transaction, partial(add, name=f"visit {number}"))
+            group.start_soon(anyio.to_thread.run_sync, database.visit, work)
+    assert len(await database.read(names)) == 200
 
 
 async def test_a_cancelled_write_is_finished_or_not_begun(database: Database) -> None:

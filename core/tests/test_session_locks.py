@@ -41,6 +41,21 @@ async def test_a_lock_is_free_after_an_error_and_can_be_used_again(path: Path) -
         pass
 
 
+async def test_what_is_called_under_the_lock_frees_it_when_it_fails(path: Path) -> None:
+    other, held = SessionLock(path, timeout_seconds=0), []
+
+    def look() -> None:
+        held.append(other._try())
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        async with SessionLock(path, then=look):
+            pytest.fail("it was entered")
+    assert held == [f"process {os.getpid()}"]
+    async with other:
+        pass
+
+
 async def test_a_waiter_gets_the_lock_when_it_is_free(path: Path) -> None:
     order = []
 

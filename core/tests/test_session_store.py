@@ -120,18 +120,21 @@ async def test_labels_are_short_and_unique(store: SessionStore) -> None:
 async def test_what_needs_a_session_says_that_there_is_none(
     store: SessionStore,
 ) -> None:
-    for work in (store.patch("x", label="y"), store.touch("x"), store.reset("x")):
-        with pytest.raises(SessionError, match="no session 'agent:main:x'; see"):
+    missing = "no session 'agent:main:x'; see"
+    for work in (store.patch("x", label="y"), store.reset("x")):
+        with pytest.raises(SessionError, match=missing):
             await work
+    with pytest.raises(SessionError, match=missing):
+        store.touch("x")
     assert await store.delete("x") is False
 
 
 async def test_usage_adds_up(store: SessionStore) -> None:
     await store.get_or_create("main")
     usage = Usage(input_tokens=3, output_tokens=1)
-    await store.touch("main", usage=usage, context_tokens=10, compactions=1)
-    await store.touch("main", usage=usage, last_target=TARGET)
-    info = await store.touch("main", context_tokens=7, compactions=1)
+    store.touch("main", usage=usage, context_tokens=10, compactions=1)
+    store.touch("main", usage=usage, last_target=TARGET)
+    info = store.touch("main", context_tokens=7, compactions=1)
     assert info.usage == usage + usage
     assert (info.context_tokens, info.compactions) == (7, 2)
     assert info.last_target == TARGET
@@ -163,7 +166,7 @@ async def test_a_reset_begins_a_new_file_and_keeps_settings(
 ) -> None:
     old_path = await say(store, "main", "before")
     await store.patch("main", label="home", model="a/b")
-    await store.touch("main", usage=Usage(input_tokens=5), last_target=TARGET)
+    store.touch("main", usage=Usage(input_tokens=5), last_target=TARGET)
     info = await store.reset("main")
     assert await said(store, "main") == []
     assert (info.label, info.model, info.last_target) == ("home", "a/b", TARGET)

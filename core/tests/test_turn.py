@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
 from rustyclaw import (
@@ -331,10 +332,28 @@ async def test_an_error_tells_no_secret(tmp_path: Path, error: Exception) -> Non
     assert "tell-no" not in json.dumps(stored(tmp_path))
 
 
+async def test_a_turn_goes_to_a_thread_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each visit costs as much as a tenth of a turn may (docs/decisions/0012)."""
+    run_sync, visits = anyio.to_thread.run_sync, 0
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        nonlocal visits
+        visits += 1
+        return await run_sync(*args, **options)
+
+    async with Bot(tmp_path) as bot:
+        await bot.say("hello")  # which opens session and provider
+        monkeypatch.setattr(anyio.to_thread, "run_sync", counted)
+        assert await bot.say("again") == "again"
+        assert visits == 3, "lock and look; message and prompt; answer and account"
+
+
 async def test_an_answer_counts_although_the_index_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*args: Any, **facts: Any) -> None:
+    def refuse(*args: Any, **facts: Any) -> None:
         raise StorageError("the disk is full")
 
     async with Bot(tmp_path) as bot:

@@ -23,14 +23,16 @@ async def main():
 
 asyncio.run(main())
 """
-#: What the design's libraries take before there is a line of ours.
+#: What the libraries of a gateway take before there is a line of ours.
 LIBRARIES = """\
 import sqlite3
-import anyio, pluggy, typer, yaml
+import anyio, importlib_metadata, pluggy, yaml
 from pydantic import BaseModel
 
 class Model(BaseModel):
     name: str
+
+list(importlib_metadata.entry_points())  # as any look for plugins does
 
 async def main():
     print("ready", flush=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from typing import TYPE_CHECKING
 
 import importlib_metadata
@@ -40,13 +42,14 @@ class Plugin:
     @classmethod
     def of(cls, kind: str, point: EntryPoint) -> Plugin:
         """Return the plugin of an entry point."""
-        try:
-            metadata = point.dist.metadata if point.dist else None
-        except (OSError, ValueError):  # a half-installed distribution
-            metadata = None
-        if metadata is None:
+        # `dist.metadata` would import a parser of all that a mail may be.
+        text, dist = None, point.dist
+        with suppress(OSError, ValueError):  # a half-installed distribution
+            text = dist and (dist.read_text("METADATA") or dist.read_text("PKG-INFO"))
+        if not text:
             return cls(kind, point.name, point)
-        facts = (metadata.get(key, "") for key in ("Name", "Version", "Summary"))
+        headers = HeaderParser().parsestr(text)
+        facts = (headers.get(key, "") for key in ("Name", "Version", "Summary"))
         return cls(kind, point.name, point, *facts)
 
 

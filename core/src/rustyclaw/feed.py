@@ -76,7 +76,9 @@ class Feed:
 
     def publish(self, session_key: str, run_id: str, event: RunEvent) -> None:
         """Show an event of a run."""
-        self._show(GatewayEvent(session_key=session_key, run_id=run_id, event=event))
+        if self._watchers:
+            seen = GatewayEvent(session_key=session_key, run_id=run_id, event=event)
+            self._show(seen)
 
     def announce(self, name: str, payload: Mapping[str, Any], scope: str = "") -> None:
         """Tell of something that no run reports; see `Notice`."""

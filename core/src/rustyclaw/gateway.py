@@ -396,8 +396,9 @@ class Gateway:
                     yield event
                     if isinstance(event, RunEnded):
                         return
-            finally:
+            except BaseException:  # who asked has left
                 job.scope.cancel()
+                raise
         raise Busy("the gateway stopped before it answered; ask again later")
 
     def abort(self, session: str = "main", run_id: str = "") -> bool:

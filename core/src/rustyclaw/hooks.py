@@ -6,7 +6,6 @@ pluggy keeps the specs and checks implementations against them. It has no async
 
 from __future__ import annotations
 
-import difflib
 import dis
 import inspect
 import logging
@@ -162,7 +161,9 @@ class Hooks:
             hook = options["specname"] or attribute
             kinds = {p.kind for p in inspect.signature(function).parameters.values()}
             if not hasattr(self._pm.hook, hook):
-                near = difflib.get_close_matches(hook, dir(hookspecs), 1)
+                from difflib import get_close_matches  # seldom needed
+
+                near = get_close_matches(hook, dir(hookspecs), 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 problem = f"there is no hook {hook!r}{hint}"
             elif options["wrapper"] or options["hookwrapper"]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from rustyclaw.errors import Busy, RustyclawError
 from rustyclaw.messages import CompactionResult, HookContext, Inbound, Message, Text
 from rustyclaw.runs import (
     ActiveRun,
+    Reports,
     RunEnded,
     RunError,
     RunEvent,
@@ -75,8 +77,8 @@ class Lanes:
         self._lanes: dict[str, _Lane] = {}
         self._live: OrderedDict[str, LiveSession] = OrderedDict()
         self._begun: set[str] = set()
-        self._limiter = anyio.CapacityLimiter(
-            mind.config.agents.defaults.max_concurrent
+        self._running = anyio.Semaphore(
+            mind.config.agents.defaults.max_concurrent, fast_acquire=True
         )
         self._empty = anyio.Event()
 
@@ -143,7 +145,7 @@ class Lanes:
         try:
             while lane.jobs or lane.woken:
                 try:
-                    async with self._limiter:
+                    async with self._running:
                         await self._next(lane)
                     pause = 1.0
                 except Exception as exc:  # the message stays accepted
@@ -175,11 +177,11 @@ class Lanes:
 
     async def _run_job(self, lane: _Lane, job: Job) -> None:
         run_id = job.options.run_id or secrets.token_hex(8)
-        emit = self._emitter(lane.key, run_id, job.events)
+        reports = self._reports(lane.key, run_id, job.events)
         with job.events:
             if job.scope.cancel_called:  # aborted before it began
                 result = RunResult(run_id=run_id, session_key=lane.key, aborted=True)
-                await emit(RunEnded(result=result))
+                await reports.emit(RunEnded(result=result))
                 return
             try:
                 async with self._locked(lane.key) as session:
@@ -187,7 +189,7 @@ class Lanes:
                         id=run_id,
                         session=session,
                         incoming=[Incoming(message=job.message)],
-                        emit=emit,
+                        reports=reports,
                         options=job.options,
                         scope=job.scope,
                     )
@@ -198,7 +200,7 @@ class Lanes:
                 message = self._mind.config.redactor.scrub(str(exc) or repr(exc))
                 error = RunError(kind=kind, message=message)
                 result = RunResult(run_id=run_id, session_key=lane.key, error=error)
-                await emit(RunEnded(result=result))
+                await reports.emit(RunEnded(result=result))
 
     async def _answer(self, lane: _Lane, waiting: list[Inbound]) -> None:
         """Answer the oldest accepted messages with one run and one reply."""
@@ -250,7 +252,7 @@ class Lanes:
                 id=run_id,
                 session=session,
                 incoming=[_incoming(message) for message in batch],
-                emit=self._emitter(lane.key, run_id, draft=draft),
+                reports=self._reports(lane.key, run_id, draft=draft),
                 target=target,
                 steer=steer if self._config.queue_mode == "steer" else None,
             )
@@ -268,31 +270,21 @@ class Lanes:
     async def _execute(self, lane: _Lane, run: Run) -> None:
         lane.run = run
         try:
-            await run.emit(RunStarted(run_id=run.id, session_key=lane.key))
+            await run.reports.emit(RunStarted(run_id=run.id, session_key=lane.key))
             result = await Turn(self._mind, run).execute()
-            await run.emit(RunEnded(result=result))
+            await run.reports.emit(RunEnded(result=result))
         finally:
             lane.run = None
 
-    def _emitter(
+    def _reports(
         self,
         key: str,
         run_id: str,
         events: MemoryObjectSendStream[RunEvent] | None = None,
         draft: Draft | None = None,
-    ) -> Callable[[RunEvent], Awaitable[None]]:
-        async def emit(event: RunEvent) -> None:
-            self._gateway.feed.publish(key, run_id, event)
-            if draft is not None:
-                draft.hear(event)
-            if events is not None:
-                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    try:
-                        events.send_nowait(event)
-                    except anyio.WouldBlock:  # the reader is slow
-                        await events.send(event)
-
-        return emit
+    ) -> Reports:
+        watchers = [partial(self._gateway.feed.publish, key, run_id)]
+        return Reports([*watchers, draft.hear] if draft else watchers, events)
 
     # --- Sessions in memory -------------------------------------------------------
 
@@ -302,8 +294,8 @@ class Lanes:
         session = self._live.get(key)
         if session is None:
             session = await LiveSession.open(self._sessions, key)
-        timeout = self._config.lock_timeout_seconds
-        async with SessionLock(session.transcript.path, timeout_seconds=timeout):
+        path, timeout = session.transcript.path, self._config.lock_timeout_seconds
+        async with SessionLock(path, timeout_seconds=timeout, then=session.look):
             await session.reload()
             self._live[key] = session
             self._live.move_to_end(key)
@@ -326,12 +318,9 @@ class Lanes:
 
     async def compact(self, key: str, instructions: str) -> CompactionResult | None:
         """Shorten a session; waits for its run to end."""
-
-        async def unheard(event: RunEvent) -> None: ...
-
         async with self._locked(key) as session:
             run_id = secrets.token_hex(8)
-            run = Run(id=run_id, session=session, incoming=[], emit=unheard)
+            run = Run(id=run_id, session=session, incoming=[], reports=Reports())
             return await Turn(self._mind, run).compact(instructions)
 
     async def reset(self, key: str, reason: str) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
 
 from rustyclaw.messages import (
     Media,
@@ -15,6 +20,9 @@ from rustyclaw.messages import (
     ToolSchema,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,3 +141,39 @@ RunEvent = (
     | Compacted
     | RunEnded
 )
+
+
+@dataclass(slots=True)
+class Reports:
+    """Tells the events of one run to all who watch, and to the one who waits for it.
+
+    :param watchers: Called with each event; must be quick.
+    :param events: Where the one who waits reads.
+    """
+
+    watchers: Sequence[Callable[[RunEvent], None]] = ()
+    events: MemoryObjectSendStream[RunEvent] | None = None
+
+    async def emit(self, event: RunEvent) -> None:
+        """Tell an event; wait for a reader who is slow."""
+        if not self.offer(event):
+            await self.insist(event)
+
+    def offer(self, event: RunEvent) -> bool:
+        """Tell an event; return ``False`` if the reader has no room: then `insist`."""
+        for watcher in self.watchers:
+            watcher(event)
+        try:
+            if self.events is not None:
+                self.events.send_nowait(event)
+        except anyio.WouldBlock:
+            return False
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # the reader has left
+        return True
+
+    async def insist(self, event: RunEvent) -> None:
+        """Wait until the reader takes an event, or leaves."""
+        if self.events is not None:
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await self.events.send(event)

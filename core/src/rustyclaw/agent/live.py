@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rustyclaw.agent.context import Conversation
@@ -33,6 +34,7 @@ class LiveSession:
     answers: dict[str, Entry] = field(default_factory=dict)
     _conversation: Conversation | None = None
     _policy: TranscriptPolicy | None = None
+    _found: tuple[SessionInfo | None, bool] = (None, False)
 
     @classmethod
     async def open(cls, store: SessionStore, key: str) -> LiveSession:
@@ -42,11 +44,16 @@ class LiveSession:
         session._index(session.transcript.entries)
         return session
 
+    def look(self) -> None:
+        """See what others have changed since the last run; it blocks."""
+        self._found = self.store.look(self.info.key), self.transcript.is_ours()
+
     async def reload(self) -> None:
-        """Read index row and, if it has changed, transcript again."""
-        known = self.transcript
-        self.info, self.transcript = await self.store.refresh(self.info, known)
-        if self.transcript is not known:
+        """Take over what `look` has seen: index row and, if it changed, transcript."""
+        (now, is_ours), old = self._found, self.info
+        self.info = now or await self.store.get_or_create(old.key)
+        if not is_ours or self.info.session_id != old.session_id:
+            self.transcript = await self.store.transcript(self.info)
             self.sources, self.answers, self._conversation = set(), {}, None
             self._index(self.transcript.entries)
 
@@ -66,9 +73,13 @@ class LiveSession:
 
         :raises StorageError: The disk refused; nothing was added.
         """
-        if not entries:
-            return
-        await self.transcript.append_many(entries, sync=sync)
+        if entries:
+            await self.transcript.visit(partial(self.write, *entries, sync=sync))
+
+    def write(self, *entries: Entry, sync: bool = False) -> None:
+        """Append as `append` does; it blocks: for a visit to the transcript."""
+        if entries:
+            self.transcript.write(entries, sync)
         self._index(entries)
         for entry in entries:
             if self._conversation is not None and entry.message is not None:

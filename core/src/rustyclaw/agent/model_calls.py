@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 _SILENCE_SECONDS = 120.0
 #: A request estimated above this share of the window is not even tried.
 _OVERFLOW_SHARE = 0.9
+_SHOWN = (TextDelta, ThinkingDelta)
 _MAX_COMPACTIONS = 3
 _MAX_WAITS = 2
 _FIRST_WAIT, _LONGEST_WAIT = 2.5, 60.0
@@ -160,15 +161,19 @@ class ModelCalls:
 
         :raises ProviderError: The call failed, or the stream fell silent.
         """
-        stream = self.model.provider.stream(request)
+        stream, reports = self.model.provider.stream(request), self.run.reports
+        due = float("-inf")  # to move a deadline costs more than all the rest
         with anyio.move_on_after(_SILENCE_SECONDS) as silence:
             try:
                 async for event in stream:
                     heard.add(event)
-                    if shown and isinstance(event, TextDelta | ThinkingDelta):
+                    if shown and isinstance(event, _SHOWN) and not reports.offer(event):
                         silence.deadline = float("inf")  # a reader may take its time
-                        await self.run.emit(event)
-                    silence.deadline = anyio.current_time() + _SILENCE_SECONDS
+                        await reports.insist(event)
+                        due = float("-inf")
+                    if (now := anyio.current_time()) > due:
+                        silence.deadline = now + _SILENCE_SECONDS * 1.01
+                        due = now + _SILENCE_SECONDS * 0.01
             finally:
                 if isinstance(stream, AsyncGenerator):
                     await stream.aclose()
@@ -215,7 +220,8 @@ class ModelCalls:
             if result is not None:
                 self.compactions += 1
                 before, after = result.tokens_before, result.tokens_after
-                await self.run.emit(Compacted(tokens_before=before, tokens_after=after))
+                event = Compacted(tokens_before=before, tokens_after=after)
+                await self.run.reports.emit(event)
                 return
         if not self._truncated:
             self._truncated = True

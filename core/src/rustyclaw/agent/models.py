@@ -116,7 +116,8 @@ class Models:
         if opened is None:
             opened = self._opened[name] = _Opened()
             self._spawn(self._keep, name, opened)
-        await opened.ready.wait()
+        if not opened.ready.is_set():
+            await opened.ready.wait()
         if opened.problem is not None:
             raise opened.problem
         return opened

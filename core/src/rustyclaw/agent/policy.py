@@ -45,7 +45,7 @@ def allowed_tools(
         if all(
             tool.effects <= PROFILES.get(stage.profile, tool.effects)
             and (not stage.allow or named(tool, stage.allow))
-            and not named(tool, stage.deny)
+            and not (stage.deny and named(tool, stage.deny))
             for stage in stages
         )
         and not (is_shared and named(tool, config.tools.shared_deny))

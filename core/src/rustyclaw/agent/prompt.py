@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from os import SEEK_END
@@ -47,7 +46,7 @@ def system_prompt(
         persona or agent.system_prompt or identity.rstrip(),
         _SAFETY,
         f"Workspace: {workspace}\n{_today(defaults.user_timezone)}\n"
-        f"Host: {platform.system()} {platform.machine()}",
+        f"Host: {os.uname().sysname} {os.uname().machine}",
     ]
     left = defaults.bootstrap_total_chars
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -75,7 +74,7 @@ class ToolCalls:
     async def _one(self, call: ToolCall, malformed: str | None) -> ToolResult:
         """Run a call, tell hooks and listeners, return what the transcript keeps."""
         hooks, context = self.mind.hooks, self.run.context
-        await self.run.emit(ToolStarted(call=call))
+        await self.run.reports.emit(ToolStarted(call=call))
         if malformed is None:
             call, result, seconds = await self._run(call)
         else:
@@ -96,7 +95,7 @@ class ToolCalls:
             hookspecs.tool_result_persist, context=context, call=call, result=result
         )
         kept = replace(kept, call_id=call.id, name=call.name)
-        await self.run.emit(ToolEnded(call=call, result=kept, seconds=seconds))
+        await self.run.reports.emit(ToolEnded(call=call, result=kept, seconds=seconds))
         return kept
 
     async def _run(self, call: ToolCall) -> tuple[ToolCall, ToolResult, float]:
@@ -105,7 +104,9 @@ class ToolCalls:
         try:
             tool = self.tools.get(call.name)
             if tool is None:
-                near = difflib.get_close_matches(call.name, self.tools, 1)
+                from difflib import get_close_matches  # seldom needed
+
+                near = get_close_matches(call.name, self.tools, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ToolError(f"there is no tool {call.name!r} here{hint}")
             call = await self._judged(call)

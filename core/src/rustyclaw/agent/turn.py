@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 
 from rustyclaw import hookspecs
 from rustyclaw.agent.compaction import compact_session
@@ -39,7 +39,7 @@ from rustyclaw.messages import (
     ToolSchema,
     Usage,
 )
-from rustyclaw.runs import RunError, RunEvent, RunOptions, RunResult
+from rustyclaw.runs import Reports, RunError, RunOptions, RunResult
 from rustyclaw.sessions.entries import Entry
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Incoming:
 class Run:
     """What a run is given.
 
-    :param emit: Receives the events; may wait for a slow reader.
+    :param reports: Tells the events to those who listen.
     :param target: The chat that the answer goes to, if it goes to one.
     :param steer: Returns messages to add before the next model call.
     :param scope: Cancel it to abort the run; what was said until then is kept.
@@ -76,7 +76,7 @@ class Run:
     id: str
     session: LiveSession
     incoming: list[Incoming]
-    emit: Callable[[RunEvent], Awaitable[None]]
+    reports: Reports
     target: Target | None = None
     options: RunOptions = field(default_factory=RunOptions)
     steer: Callable[[], Awaitable[list[Incoming]]] | None = None
@@ -183,21 +183,23 @@ class Turn:
         options = run.options
         if options.history and not self._session.transcript.entries:
             await self._session.append(*map(Entry.of, options.history))
-        await self._append_incoming(run.incoming)
         config, agent_id = mind.config, context.agent_id
         defaults, info = config.agents.defaults, run.session.info
+        workspace, persona = (
+            workspace_of(config, mind.home, agent_id),
+            info.system_prompt,
+        )
+        then = partial(system_prompt, config, agent_id, workspace, persona)
+        system = await self._append_incoming(run.incoming, then)
         model = await self._find_model()
         place = ToolContext(
             agent_id=agent_id,
             session_key=context.session_key,
             run_id=run.id,
             channel=context.channel,
-            workspace=workspace_of(config, mind.home, agent_id),
+            workspace=workspace,
             agent_dir=mind.home / "agents" / agent_id,
             home=mind.home,
-        )
-        system = await anyio.to_thread.run_sync(
-            system_prompt, config, agent_id, place.workspace, info.system_prompt
         )
         asked = run.incoming[-1].message
         prompt = await mind.hooks.apply(
@@ -229,10 +231,11 @@ class Turn:
                 model=model.model.label,
                 answers=() if calls else self._sources(),
             )
-            await self._session.append(entry, sync=not calls)
-            model.heard = Assembler()  # an abort need not keep it a second time
             if not calls:
+                await self._append_last(entry)
                 return response
+            await self._session.append(entry)
+            model.heard = Assembler()  # an abort need not keep it a second time
             self._tool_count += len(calls)
             named = {schema.name for schema in self._run.options.tools}
             own = [
@@ -245,9 +248,9 @@ class Turn:
             await self._append_results(mine, await tools.answer(mine, wrong))
             if len(mine) < len(calls):
                 self._theirs = tuple(c for n, c in enumerate(calls) if n not in own)
+                await self._append_last()
                 return response
-            if self._run.steer is not None:
-                more = await self._run.steer()
+            if self._run.steer is not None and (more := await self._run.steer()):
                 self._run.incoming += more
                 await self._append_incoming(more)
         raise RunFailed(
@@ -258,8 +261,13 @@ class Turn:
 
     # --- The transcript -----------------------------------------------------------
 
-    async def _append_incoming(self, incoming: Sequence[Incoming]) -> None:
-        """Append what the transcript does not hold yet, as after a restart."""
+    async def _append_incoming(
+        self, incoming: Sequence[Incoming], then: Callable[[], str] = lambda: ""
+    ) -> str:
+        """Append what the transcript does not hold yet, as after a restart.
+
+        :param then: Called after that, in the same thread.
+        """
         given = {
             block.call_id
             for one in incoming
@@ -270,7 +278,31 @@ class Turn:
         known = self._session.sources
         new = [i for i in incoming if i.source is None or i.source not in known]
         entries = [Entry.of(i.message, source=i.source) for i in new]
-        await self._session.append(*entries, sync=any(i.source for i in new))
+
+        def append() -> str:
+            self._session.write(*entries, sync=any(i.source for i in new))
+            return then()
+
+        return await self._session.transcript.visit(append)
+
+    async def _append_last(self, *entries: Entry) -> None:
+        """Append the run's last entry, and keep account of the run."""
+        model = self._model
+
+        def append() -> None:
+            self._session.write(*entries, sync=True)
+            try:
+                self._session.store.touch(
+                    self._run.context.session_key,
+                    usage=model.usage if model else Usage(),
+                    context_tokens=model.context_tokens if model else 0,
+                    compactions=model.compactions if model else 0,
+                    last_target=self._run.target,
+                )
+            except (StorageError, SessionError) as exc:  # the answer is safe by now
+                logger.warning("cannot count run %s: %s", self._run.id, exc)
+
+        await self._session.transcript.visit(append)
 
     async def _settle_calls(self, why: str, given: Set[str] = frozenset()) -> None:
         """Give calls without a result one that says why there is none."""
@@ -301,12 +333,12 @@ class Turn:
             stop_reason="error",
             synthetic=True,
         )
-        await self._session.append(entry, sync=True)
+        await self._append_last(entry)
 
     async def _result(
         self, response: ModelResponse | None, error: RunError | None, seconds: float
     ) -> RunResult:
-        """Keep account of the run and tell the hooks how it ended."""
+        """Tell the hooks how the run ended."""
         model = self._model
         result = RunResult(
             run_id=self._run.id,
@@ -322,16 +354,6 @@ class Turn:
             aborted=self._run.scope.cancelled_caught,
             error=error,
         )
-        try:
-            await self._session.store.touch(
-                result.session_key,
-                usage=result.usage,
-                context_tokens=model.context_tokens if model else 0,
-                compactions=result.compactions,
-                last_target=self._run.target,
-            )
-        except (StorageError, SessionError) as exc:  # the answer is safe by now
-            logger.warning("cannot count run %s: %s", result.run_id, exc)
         await self._mind.hooks.notify(
             hookspecs.agent_end, context=self._run.context, result=result
         )

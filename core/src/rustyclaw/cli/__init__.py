@@ -10,6 +10,10 @@ from rustyclaw import __version__
 def main() -> None:
     """Run ``rustyclaw`` with the arguments of the process, and leave it."""
     say_version(sys.argv[1:] in (["--version"], ["-V"]))
+    if sys.argv[1:] == ["gateway"]:
+        from rustyclaw.cli.terminal import finish, serve
+
+        sys.exit(finish(serve))
     from rustyclaw.cli.app import run
 
     sys.exit(run(sys.argv[1:]))

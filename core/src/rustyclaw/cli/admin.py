@@ -16,8 +16,9 @@ import yaml
 from typer import Argument, Context, Option, confirm
 
 import rustyclaw as rc
-from rustyclaw.cli.app import Json, clean, greeting, leave, show, start
+from rustyclaw.cli.app import Json
 from rustyclaw.cli.remote import NotServed, ask_gateway
+from rustyclaw.cli.terminal import clean, serve, show, start
 from rustyclaw.config import edit, home_dir, schema
 from rustyclaw.discovery import discover
 from rustyclaw.loading import Loader
@@ -33,19 +34,8 @@ Plugins = Annotated[bool, Option("--plugins", help="Load plugins, for theirs.")]
 
 def gateway(ctx: Context) -> None:
     """Serve all channels until SIGINT or SIGTERM; what was begun is finished."""
-
-    async def announce(gateway: rc.Gateway) -> None:
-        await anyio.sleep(1 if gateway.channels else 0)  # for them to connect
-        print(greeting(gateway), flush=True)
-
-    async def serve() -> str:
-        async with rc.Gateway(start(level=None)) as gateway:
-            gateway.spawn(announce, gateway)
-            await gateway.serve()
-            return gateway.stop_reason
-
     if ctx.invoked_subcommand is None:
-        leave(anyio.run(serve))
+        serve()
 
 
 def status(as_json: Json = False) -> None:

@@ -24,7 +24,8 @@ from typer import Option
 
 from rustyclaw import Gateway, RustyclawError, __version__
 from rustyclaw.approvals import Approval, Decision
-from rustyclaw.cli.app import Json, clean, greeting, leave, start
+from rustyclaw.cli.app import Json
+from rustyclaw.cli.terminal import clean, greeting, leave, start
 from rustyclaw.messages import TextDelta
 from rustyclaw.runs import RunEnded, ToolEnded
 from rustyclaw.sessions.key import resolve

@@ -1,26 +1,19 @@
-"""The table of commands, and what they share; each is imported when it is used."""
+"""The table of commands; each is imported when it is used."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from typer import Abort, Exit, Option, Typer
+from typer import Abort, Option, Typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from rustyclaw import __version__
 from rustyclaw.cli import say_version
+from rustyclaw.cli.terminal import finish
 from rustyclaw.discovery import discover
-from rustyclaw.errors import ConfigError, PluginError, RustyclawError
-
-if TYPE_CHECKING:
-    from rustyclaw.config import Config
-    from rustyclaw.gateway import Gateway
+from rustyclaw.errors import ConfigError, PluginError
 
 #: Command -> its module, and its line in the help. What a group can do are the
 #: functions of that module whose names begin with the group's.
@@ -139,89 +132,11 @@ def _options(
 def run(args: list[str]) -> int:
     """Run one command; return the exit code of the process."""
     main = get_command(app).main
-    try:
-        code = main(args or ["-h"], "rustyclaw", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, Abort):
-        return 130
-    except Exception as exc:
-        if os.environ.get("RUSTYCLAW_DEBUG") == "1":
-            raise
-        text, code = str(exc), 2 if isinstance(exc, ConfigError) else 1
-        if message := getattr(exc, "format_message", None):  # typer's own
-            text, code = f"{message()} See `--help`.", 2
-        elif not isinstance(exc, RustyclawError):
-            text = f"{type(exc).__name__}: {text}; RUSTYCLAW_DEBUG=1 shows where"
-        for line in text.splitlines():
-            print(f"error: {clean(line)}", file=sys.stderr)
-        return code
 
+    def command() -> object:
+        try:
+            return main(args or ["-h"], "rustyclaw", standalone_mode=False)
+        except Abort:
+            return 130
 
-def clean(text: object) -> str:
-    """Return text from outside with what a terminal would obey made visible."""
-    kept = "\n\t\u200c\u200d"  # the last two join letters, and emoji
-    return "".join(
-        c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in str(text)
-    )
-
-
-def start(level: str | None = "warning") -> Config:
-    """Load the config and set up the log, for a command that runs plugins."""
-    from rustyclaw.config import load_config
-    from rustyclaw.logs import configure
-
-    config = load_config()
-    change = {"level": level} if level else {}
-    configure(config.logging.model_copy(update=change), config.redactor)
-    for warning in config.warnings:
-        print(f"warning: {clean(warning)}", file=sys.stderr)
-    return config
-
-
-def greeting(gateway: Gateway) -> str:
-    """Return what a person is told of a gateway that has started."""
-    states = [f"{name} {c.state}" for name, c in gateway.channels.items()]
-    ready = ", ".join(states) or "no channel is configured"
-    head = f"rustyclaw {__version__} is ready: {ready}"
-    return "\n".join(map(clean, (head, *gateway.banner)))
-
-
-def leave(reason: str) -> None:
-    """End a process that was a gateway, or begin it anew if it stopped for that.
-
-    :param reason: Why the gateway has stopped.
-    """
-    if reason == "restart":
-        sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "rustyclaw", *sys.argv[1:]])  # noqa: S606 - this very program
-    if reason == "failed":  # the log says what
-        raise Exit(1)
-
-
-def show(rows: Any, as_json: bool, columns: str = "") -> None:
-    """Print facts as JSON, or the named ones of each row as a table."""
-    if as_json:
-        print(json.dumps(rows, indent=2, default=str))
-        return
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    names = [Column(name, overflow="fold") for name in columns.split()]
-    table = Table(*names, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in columns.split()))
-    console = Console(
-        width=None if sys.stdout.isatty() else 1000,
-        color_system=None if "NO_COLOR" in os.environ else "auto",
-        markup=False,
-        emoji=False,
-    )
-    console.print(table)
-
-
-def _cell(fact: object) -> str:
-    if isinstance(fact, float):  # seconds since the epoch
-        return f"{datetime.fromtimestamp(fact):%Y-%m-%d %H:%M}"
-    if isinstance(fact, list | tuple):
-        return clean(", ".join(fact))
-    return "" if fact is None else clean(fact)
+    return finish(command)

@@ -12,7 +12,8 @@ from typer import Exit, Option, Typer
 
 import rustyclaw as rc
 from rustyclaw.cli.admin import in_state, is_served
-from rustyclaw.cli.app import Json, clean, show
+from rustyclaw.cli.app import Json
+from rustyclaw.cli.terminal import clean, show
 from rustyclaw.discovery import discover
 from rustyclaw.hooks import Hooks
 from rustyclaw.loading import Loader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -219,7 +220,6 @@ class Config(_Section):
     logging: LoggingConfig = setting(LoggingConfig, "the log")
     gateway: GatewayConfig = setting(GatewayConfig, "the process")
     _source: Source = pydantic.PrivateAttr(default_factory=Source)
-    _agents: dict[str, AgentConfig] = pydantic.PrivateAttr(default_factory=dict)
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         return [("path", str(self.path))]  # raw sections hold secrets
@@ -255,18 +255,21 @@ class Config(_Section):
         marked = (agent.id for agent in self.agents.list if agent.default)
         return next(marked, self.agent_ids[0])
 
+    @cached_property
+    def _by_id(self) -> dict[str, AgentConfig]:
+        agents = self.agents.list or (AgentConfig(id="main"),)
+        return {agent.id: agent for agent in agents}
+
     def agent(self, id: str) -> AgentConfig:
         """Return the settings of an agent.
 
         :raises ConfigError: There is no such agent.
         """
-        if not self._agents:
-            agents = self.agents.list or (AgentConfig(id="main"),)
-            self._agents.update((agent.id, agent) for agent in agents)
-        found = self._agents.get(id) or self._agents.get(agent_id(id))
+        known = self._by_id
+        found = known.get(id) or known.get(agent_id(id))
         if found is None:
-            known = ", ".join(self._agents)
-            raise ConfigError(f"there is no agent {id!r}; known are {known}")
+            names = ", ".join(known)
+            raise ConfigError(f"there is no agent {id!r}; known are {names}")
         return found
 
     def section(self, kind: Kind, name: str, model: type[M]) -> M:

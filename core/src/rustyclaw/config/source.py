@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import reduce
 from operator import eq, getitem
 from pathlib import Path
@@ -110,6 +109,8 @@ class Source:
                     remedy = f"is not set; export it, or set {name!r}"
                     found.append(self.at(path, f"the variable {value!r} {remedy}"))
         elif unknown:
+            from difflib import get_close_matches  # seldom needed
+
             near = [f"did you mean {n!r}?" for n in get_close_matches(key, known)]
             hint = [*near, f"known: {', '.join(known)}"][0]
             problem = self.at(path, f"unknown key; {hint}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -39,6 +40,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._limiter = anyio.CapacityLimiter(1)
+        self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._schemas: list[tuple[str, Work[object]]] = []
         self._ensured = 0
@@ -57,26 +59,28 @@ class Database:
             outlives the process all the same, but perhaps not a loss of power.
         :raises StorageError: The disk refused, or another process holds the file.
         """
-        return await self.read(partial(_transaction, function, durable=durable))
+        return await self.read(partial(transaction, function, durable=durable))
 
     async def read(self, function: Work[T]) -> T:
         """Call ``function``, which only reads, without a transaction."""
-        work = partial(self._guarded, function)
+        work = partial(self.visit, function)
         return await to_thread.run_sync(work, limiter=self._limiter)
 
     async def close(self) -> None:
         """Close the file; the next use opens it again."""
         await to_thread.run_sync(self._close, limiter=self._limiter)
 
-    def _guarded(self, function: Work[T]) -> T:
+    def visit(self, function: Work[T]) -> T:
+        """Call ``function`` in this thread, which waits while another one is in."""
         try:
-            try:
-                return function(self._open())
-            except sqlite3.DatabaseError as exc:
-                if _code(exc) not in _CORRUPT:
-                    raise
-                self._put_aside(exc)
-                return function(self._open())
+            with self._mutex:
+                try:
+                    return function(self._open())
+                except sqlite3.DatabaseError as exc:
+                    if _code(exc) not in _CORRUPT:
+                        raise
+                    self._put_aside(exc)
+                    return function(self._open())
         except (sqlite3.OperationalError, OSError) as exc:
             if _code(exc) == sqlite3.SQLITE_ERROR:  # our SQL is wrong, not the disk
                 raise
@@ -96,7 +100,7 @@ class Database:
                 self._connection.executescript(_PRAGMAS)
             for schema, fill in self._schemas[self._ensured :]:
                 self._connection.executescript(schema)
-                _transaction(fill, self._connection)
+                transaction(fill, self._connection)
                 self._ensured += 1
         except BaseException:
             self._close()
@@ -104,9 +108,10 @@ class Database:
         return self._connection
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._ensured = None, 0
+        with self._mutex:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection, self._ensured = None, 0
 
     def _put_aside(self, error: sqlite3.DatabaseError) -> None:
         self._close()
@@ -117,7 +122,8 @@ class Database:
         logger.error("%s is damaged (%s); it is kept as %s", self.path, error, aside)
 
 
-def _transaction(function: Work[T], db: sqlite3.Connection, durable: bool = True) -> T:
+def transaction(function: Work[T], db: sqlite3.Connection, durable: bool = True) -> T:
+    """Call ``function`` in a transaction, as `Database.run` does."""
     db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     db.execute("BEGIN IMMEDIATE")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
@@ -57,6 +58,7 @@ class SessionKey:
         return cls(agent_id, ":".join(map(_part, parts)))
 
 
+@lru_cache(maxsize=1024)
 def resolve(text: str, default_agent: str) -> SessionKey:
     """Read a full key, or the short form of a key of the default agent."""
     text = text.strip().lower()

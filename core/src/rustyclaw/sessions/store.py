@@ -7,14 +7,15 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rustyclaw.errors import SessionError
 from rustyclaw.messages import Target, Usage
-from rustyclaw.sessions.database import Database
+from rustyclaw.sessions.database import Database, Work, transaction
 from rustyclaw.sessions.key import SessionKey, resolve
 from rustyclaw.sessions.transcript import Fsync, Transcript, read_header
 
@@ -96,18 +97,9 @@ class SessionStore:
             lambda db: _find(db, name) or _write(db, _new(name))
         )
 
-    async def refresh(
-        self, info: SessionInfo, transcript: Transcript
-    ) -> tuple[SessionInfo, Transcript]:
-        """Return a session as it is now; the transcript itself if nobody changed it."""
-        name = self._key(info.key)
-        now, is_ours = await self._database.read(
-            lambda db: (_find(db, name), transcript.is_ours())
-        )
-        now = now or await self.get_or_create(info.key)
-        if not is_ours or now.session_id != info.session_id:
-            transcript = await self.transcript(now)
-        return now, transcript
+    def look(self, key: str) -> SessionInfo | None:
+        """Return a session as `get` does, in this thread."""
+        return self._database.visit(partial(_find, key=self._key(key)))
 
     async def list(
         self, agent: str | None = None, limit: int | None = None, search: str = ""
@@ -135,13 +127,14 @@ class SessionStore:
             name: value or None for name, value in changes.items()
         }
         try:
-            return await self._change(key, lambda info: replace(info, **chosen))
+            change = self._change(key, lambda info: chosen)
+            return await self._database.run(change)
         except sqlite3.IntegrityError:
             raise SessionError(
                 f"label {label!r} belongs to another session; choose another one"
             ) from None
 
-    async def touch(
+    def touch(
         self,
         key: str,
         *,
@@ -150,32 +143,31 @@ class SessionStore:
         context_tokens: int = 0,
         last_target: Target | None = None,
     ) -> SessionInfo:
-        """Add to usage and compactions; set the other two if they are given.
+        """Add to usage and compactions; set the other two if they are given; it blocks.
 
         :raises SessionError: No such session.
         """
-        return await self._change(
+        change = self._change(
             key,
-            lambda info: replace(
-                info,
-                usage=info.usage + (usage or Usage()),
-                compactions=info.compactions + compactions,
-                context_tokens=context_tokens or info.context_tokens,
-                last_target=last_target or info.last_target,
-            ),
-            durable=False,  # it is statistics, and every turn pays for it
+            lambda info: {
+                "usage": info.usage + (usage or Usage()),
+                "compactions": info.compactions + compactions,
+                "context_tokens": context_tokens or info.context_tokens,
+                "last_target": last_target or info.last_target,
+            },
         )
+        # it is statistics, and every turn pays for it
+        return self._database.visit(partial(transaction, change, durable=False))
 
     async def reset(self, key: str) -> SessionInfo:
         """Begin a session anew, in a new file; settings and the old file stay.
 
         :raises SessionError: No such session.
         """
-        new = _new(self._key(key))
-        kept = ("label", "model", "thinking", "system_prompt", "last_target")
-        return await self._change(
-            key, lambda old: replace(new, **{name: getattr(old, name) for name in kept})
-        )
+        new = _plain(_new(self._key(key)))
+        for kept in ("label", "model", "thinking", "system_prompt", "last_target"):
+            del new[kept]
+        return await self._database.run(self._change(key, lambda old: new))
 
     async def delete(self, key: str) -> bool:
         """Forget a session and put its files aside; return whether it existed."""
@@ -212,12 +204,9 @@ class SessionStore:
         """Load the transcript of a session."""
         return await Transcript.load(self.path_of(info), info.key, fsync=self._fsync)
 
-    async def _change(
-        self,
-        key: str,
-        change: Callable[[SessionInfo], SessionInfo],
-        durable: bool = True,
-    ) -> SessionInfo:
+    def _change(
+        self, key: str, change: Callable[[SessionInfo], dict[str, Any]]
+    ) -> Work[SessionInfo]:
         name = self._key(key)
 
         def work(db: sqlite3.Connection) -> SessionInfo:
@@ -225,9 +214,10 @@ class SessionStore:
                 raise SessionError(
                     f"there is no session {str(name)!r}; see `rustyclaw sessions list`"
                 )
-            return _write(db, replace(change(info), updated_at=time.time()))
+            changed = change(info) | {"updated_at": time.time()}
+            return _write(db, replace(info, **changed))
 
-        return await self._database.run(work, durable=durable)
+        return work
 
     def _key(self, key: str) -> SessionKey:
         return resolve(key, self._default_agent)
@@ -276,6 +266,7 @@ def _find(db: sqlite3.Connection, key: SessionKey) -> SessionInfo | None:
     return _info(row[0]) if row else None
 
 
+@lru_cache(maxsize=256)  # a turn reads its row twice
 def _info(text: str) -> SessionInfo:
     values = json.loads(text)
     target = values.pop("last_target")
@@ -285,6 +276,13 @@ def _info(text: str) -> SessionInfo:
 
 
 def _write(db: sqlite3.Connection, info: SessionInfo) -> SessionInfo:
-    values = asdict(info)
-    db.execute(_WRITE, values | {"info": json.dumps(values)})
+    values = _plain(info)
+    db.execute(_WRITE, values | {"info": _JSON.encode(values)})
     return info
+
+
+def _plain(value: SessionInfo | Usage | Target) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+_JSON = json.JSONEncoder(default=_plain)

@@ -26,6 +26,7 @@ from anyio import to_thread
 
 from rustyclaw.errors import SessionError, StorageError
 from rustyclaw.sessions.entries import Entry, decode, encode, json_line
+from rustyclaw.sessions.locks import open_in_folder
 
 logger = logging.getLogger(__name__)
 
@@ -102,16 +103,20 @@ class Transcript:
         :param sync: The turn ends here.
         :raises StorageError: Nothing was written; a later append may succeed.
         """
-        return await self._store(partial(self._append, entries, sync))
+        return await self.visit(partial(self.write, entries, sync))
 
     async def rewrite(self, entries: Sequence[Entry]) -> None:
         """Replace the whole file in one step.
 
         :raises StorageError: The old file is still in place.
         """
-        await self._store(partial(self._replace, entries))
+        await self.visit(partial(self._replace, entries))
 
-    async def _store(self, work: Callable[[], T]) -> T:
+    async def visit(self, work: Callable[[], T]) -> T:
+        """Call ``work``, which may `write`, in a thread; only one does at a time.
+
+        :raises StorageError: The disk refused.
+        """
         try:
             return await to_thread.run_sync(work, limiter=self._limiter)
         except OSError as exc:
@@ -185,7 +190,8 @@ class Transcript:
 
     # --- Writing ----------------------------------------------------------------
 
-    def _append(self, entries: Sequence[Entry], sync: bool) -> list[Entry]:
+    def write(self, entries: Sequence[Entry], sync: bool = False) -> list[Entry]:
+        """Append entries as `append_many` does; it blocks: for a `visit`."""
         if self._suspect and self.is_ours():
             self._replace(self.entries)
         linked, parent = [], self.entries[-1].id if self.entries else None
@@ -201,15 +207,14 @@ class Transcript:
         return linked
 
     def _write(self, data: bytes, force: bool) -> None:
-        self._stale = not self.is_ours()
-        if not self.path.parent.exists():
-            for folder in reversed(self.path.parents):
-                folder.mkdir(mode=0o700, exist_ok=True)
         with _opened(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
+            found = _look(fd)
+            size = found[2] if found else 0
+            is_new = self._seen is None and size == 0
+            self._stale = self._stale or not (is_new or found == self._seen)
             if self._cut is not None and not self._stale:
-                os.ftruncate(fd, self._cut)
+                os.ftruncate(fd, size := self._cut)
             self._cut = None
-            size = os.fstat(fd).st_size
             if size == 0:
                 data = json_line(self._header) + data
             elif os.pread(fd, 1, size - 1) != b"\n":
@@ -270,7 +275,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
     """Open a file; a pipe or a device is refused and never waited for."""
-    fd = os.open(path, flags | os.O_NONBLOCK, 0o600)
+    fd = open_in_folder(path, flags | os.O_NONBLOCK)
     try:
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
