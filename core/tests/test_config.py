@@ -227,9 +227,9 @@ BOMBS = {
 
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS.keys())
 def test_a_yaml_bomb_is_an_error_and_quick(load: Load, text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()  # a busy machine does not count
     assert len(problems(load, text)) == 1
-    assert time.monotonic() - started < 10  # far above what a slow machine needs
+    assert time.process_time() - started < 10  # far above what a slow machine needs
 
 
 def test_the_pure_python_loader_serves_as_well(
