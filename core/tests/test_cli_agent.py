@@ -177,7 +177,7 @@ def test_lines_are_answered_in_turn(env: dict[str, str]) -> None:
     said = done.stdout.splitlines()
     assert said[:3] == ["so: one", "two", "session agent:main:b"]
     assert "so: hi" in said
-    assert "/model SPEC" in done.stdout
+    assert "/model [SPEC]" in done.stdout
     assert "late" not in done.stdout
     banner, *_, error, tools = done.stderr.splitlines()
     assert banner.startswith("rustyclaw 0.")
