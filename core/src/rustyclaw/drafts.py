@@ -70,10 +70,11 @@ class Draft:
         journal, channel = self._gateway.state.journal, self._delivery.channel
         self.reference = await journal.draft(self._source)
         shown = "" if self.reference else None
-        while self._delivery.shows_drafts and not self._ended.is_set():
+        while not self._ended.is_set():
             self._more = anyio.Event()
             text = "".join(self._pieces).strip()
-            if shown is None or text not in ("", shown):
+            is_new = shown is None or text not in ("", shown)
+            if is_new and self._delivery.shows_drafts:
                 with anyio.fail_after(_CALL_SECONDS):
                     reference = await self._call(text)
                 shown = text
