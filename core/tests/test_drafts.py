@@ -469,3 +469,30 @@ async def test_without_a_channel_that_is_up_the_draft_is_still_replaced(
         assert not bot.channel.drafts
         entered.set()
         assert (await bot.channel.next_sent()).message_id == "draft-of-old"
+
+
+async def test_a_channel_that_comes_late_begins_without_a_word(tmp_path: Path) -> None:
+    entered = anyio.Event()
+
+    class Late(FakeChannel):
+        async def __aenter__(self) -> Any:
+            await entered.wait()
+            return await super().__aenter__()
+
+    database = Database(tmp_path / "state.db")
+    asked = Inbound(message_id="m", sender=Sender(id="alice"), target=ALICE, text="hi")
+    await Journal(database).accept(asked, "agent:main:fake:dm:alice")
+    await database.close()
+    provider = Slow("one ", "two ", "three")
+    async with Bot(tmp_path, provider=provider, channel=Late(draft_seconds=0)) as bot:
+        provider.steps[0].set()
+        await anyio.wait_all_tasks_blocked()
+        entered.set()
+        with anyio.fail_after(5):
+            while bot.gateway.channels["fake"].state != "connected":
+                await checkpoint()
+        await step(bot, provider, 1, "one two")
+        provider.steps[2].set()
+        await bot.reply()
+        assert bot.channel.drafts[0].text == ""
+        assert not bot.channel.open_drafts

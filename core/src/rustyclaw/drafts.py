@@ -72,16 +72,18 @@ class Draft:
         shown = "" if self.reference else None
         while not self._ended.is_set():
             self._more = anyio.Event()
-            text = "".join(self._pieces).strip()
+            # the draft is on the disk before it holds a word
+            text = "" if shown is None else "".join(self._pieces).strip()
             is_new = shown is None or text not in ("", shown)
-            if is_new and self._delivery.shows_drafts:
-                with anyio.fail_after(_CALL_SECONDS):
-                    reference = await self._call(text)
-                shown = text
-                if reference and reference != self.reference:
-                    self.reference = reference
-                    await journal.keep_draft(self._source, reference)
-            await self._more.wait()
+            if not (is_new and self._delivery.shows_drafts):
+                await self._more.wait()
+                continue
+            with anyio.fail_after(_CALL_SECONDS):
+                reference = await self._call(text)
+            shown = text
+            if reference and reference != self.reference:
+                self.reference = reference
+                await journal.keep_draft(self._source, reference)
             with anyio.move_on_after(channel.capabilities.draft_seconds):
                 await self._ended.wait()
 
