@@ -200,7 +200,7 @@ class ChannelContract(Contract):
         drafts, target, receipts = list[str | None](), self.target, list[Sent]()
         async with self._running(channel, _Inbox()):
             with anyio.move_on_after(self.patience_seconds):
-                for text in ("", "hel", "hello wor"):
+                for text in ("", "hello", "hello wor"):
                     last = drafts[-1] if drafts else None
                     drafts.append(await channel.draft(target, text, last, None))
                 answer = Outbound(text="hello world", id="contract-3", draft=drafts[-1])
