@@ -279,42 +279,28 @@ def test_commands_of_plugins_run(cli: Cli, plugins: Path) -> None:
 
 @pytest.fixture
 def dotted(plugins: Path) -> Path:
-    """Install commands that belong to groups of the core."""
+    """Install commands that belong to a group of the core."""
     install(
         plugins,
         "rustyclaw-more",
         "[rustyclaw.commands]\ngateway.greet = cli_tiny:app\n"
-        "gateway.broken = cli_tiny_missing:app\nsessions.greet = cli_tiny:app\n",
+        "gateway.broken = cli_tiny_missing:app\n",
     )
     return plugins
 
 
-@pytest.mark.parametrize("group", ["gateway", "sessions"])
-def test_a_name_with_a_dot_is_a_command_of_a_group(
-    cli: Cli, dotted: Path, group: str
-) -> None:
-    assert cli(group, "greet", "you").out == "hello you\n"
-    helped = cli(group, "--help")
-    assert helped.row("  greet").split() == ["greet", "Is", "small"]
-    assert "greet" in cli("--help").out  # the one without a dot
+def test_a_name_with_a_dot_is_a_command_of_a_group(cli: Cli, dotted: Path) -> None:
+    assert cli("gateway", "greet", "you").out == "hello you\n"
+    assert "greet" in cli("gateway", "--help").out
     assert "gateway.greet" not in cli("--help").out
 
 
-def test_a_broken_command_of_a_group_breaks_only_itself(
-    cli: Cli, dotted: Path, home: Path
-) -> None:
+def test_a_broken_command_of_a_group_breaks_only_itself(cli: Cli, dotted: Path) -> None:
     outcome = cli("gateway", "broken")
     assert outcome.code == 2
     assert "no module named 'cli_tiny_missing'" in outcome.err.lower()
     assert cli("gateway", "greet", "you").code == 0
-    assert cli("sessions", "list").code == 0
     assert cli("gateway", "nothing").code == 2
-
-
-def test_help_of_a_group_imports_no_plugin(home: Path, dotted: Path) -> None:
-    out, modules = modules_after("gateway", "--help", path=str(dotted))
-    assert "greet" in out
-    assert "cli_tiny" not in modules
 
 
 def test_commands_of_denied_plugins_do_not_run(

@@ -12,8 +12,14 @@ from typing import Any
 
 import anyio
 import pytest
-from rustyclaw import MethodError, RustyclawError
-from rustyclaw.cli.remote import NotServed, ask, endpoint, is_served
+from rustyclaw import (
+    MethodError,
+    NotServed,
+    RustyclawError,
+    ask_gateway,
+    running_gateway,
+)
+from rustyclaw.cli.remote import is_served
 from rustyclaw.sessions.locks import SessionLock
 
 SECRET = "s3cret"
@@ -101,8 +107,8 @@ def ok(payload: Any) -> Callable[[Any], tuple[int, bytes]]:
 
 def test_a_method_is_called_as_the_operator(home: Path) -> None:
     with serving(home, ok({"sender": "é"})) as server:
-        assert ask("pairing.approve", channel="x", code="y") == {"sender": "é"}
-        assert endpoint()["url"] == server.url
+        assert ask_gateway("pairing.approve", channel="x", code="y") == {"sender": "é"}
+        assert running_gateway()["url"] == server.url
     assert server.asked == [
         (
             "/rpc",
@@ -114,7 +120,7 @@ def test_a_method_is_called_as_the_operator(home: Path) -> None:
 
 def test_an_answer_may_be_nothing(home: Path) -> None:
     with serving(home, lambda frame: (200, b'{"ok": true}')):
-        assert ask("sessions.reset", key="main") is None
+        assert ask_gateway("sessions.reset", key="main") is None
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
@@ -125,7 +131,7 @@ def test_a_refusal_is_told_with_its_code(home: Path, status: int) -> None:
         serving(home, lambda frame: (status, body)),
         pytest.raises(MethodError, match="no such session") as refused,
     ):
-        ask("sessions.reset", key="gone")
+        ask_gateway("sessions.reset", key="gone")
     assert refused.value.code == "NOT_FOUND"
 
 
@@ -151,7 +157,7 @@ def test_garbage_from_a_gateway_that_runs_is_an_error(
         held(home),
         pytest.raises(RustyclawError, match="did not answer") as failed,
     ):
-        ask("status")
+        ask_gateway("status")
     assert not isinstance(failed.value, NotServed | MethodError)
     assert SECRET not in str(failed.value)
 
@@ -161,7 +167,7 @@ def test_garbage_from_who_has_the_port_now_is_no_gateway(home: Path) -> None:
         serving(home, lambda frame: (404, b"not here")),
         pytest.raises(NotServed, match="is gone"),
     ):
-        ask("status")
+        ask_gateway("status")
 
 
 @pytest.mark.parametrize("runs", [False, True])
@@ -170,10 +176,10 @@ def test_a_file_of_a_gateway_that_was_killed(home: Path, runs: bool) -> None:
         pass  # its port is closed now, its file is still there
     if runs:  # a new one without a server plugin
         with held(home), pytest.raises(NotServed):
-            ask("status")
+            ask_gateway("status")
     else:
         with pytest.raises(NotServed, match="is gone"):
-            ask("status")
+            ask_gateway("status")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +190,7 @@ def test_a_file_that_says_nothing_is_no_gateway(home: Path, text: str | None) ->
     if text is not None:
         (home / "gateway.json").write_text(text)
     with pytest.raises(NotServed):
-        ask("status")
+        ask_gateway("status")
 
 
 def test_a_gateway_that_never_answers_is_given_up(
@@ -203,7 +209,7 @@ def test_a_gateway_that_never_answers_is_given_up(
             held(home),
             pytest.raises(RustyclawError, match=r"did not answer: .*timed out"),
         ):
-            ask("status")
+            ask_gateway("status")
     finally:
         late.set()
 
