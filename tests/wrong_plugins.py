@@ -545,6 +545,52 @@ class GoodChannel(PlatformContract):
     pass
 
 
+class DraftContract(PlatformContract):
+    __test__ = False
+
+    @pytest.fixture
+    def channel(self) -> FakeChannel:
+        return self.made(draft_seconds=0)
+
+    def shown(self, channel: FakeChannel) -> list[str]:
+        posted = [posted.text for posted in channel.posted]
+        return [*posted, *channel.open_drafts.values()]
+
+
+class GoodDrafts(DraftContract):
+    pass
+
+
+class AnswersBesideTheDraft(DraftContract):
+    bitten_by = ("test_draft",)
+
+    class made(FakeChannel):
+        async def send(self, target: Target, message: Outbound) -> Sent:
+            return await super().send(target, dataclasses.replace(message, draft=None))
+
+
+class LeavesDraftsBehind(DraftContract):
+    bitten_by = ("test_draft",)
+
+    class made(FakeChannel):
+        async def draft(
+            self, target: Target, text: str, draft: str | None, reply_to: str | None
+        ) -> str | None:
+            return await super().draft(target, text or "...", draft, reply_to)
+
+
+class BeginsEachDraftAnew(PlatformContract):
+    bitten_by = ("test_draft",)
+
+    class made(FakeChannel):
+        capabilities = Capabilities(draft_seconds=0, idempotent_send=True)
+
+        async def draft(
+            self, target: Target, text: str, draft: str | None, reply_to: str | None
+        ) -> str | None:
+            return await super().draft(target, text, None, reply_to)
+
+
 class GoodWebhook(ChannelContract):
     bitten_by: ClassVar[tuple[str, ...]] = ()
 

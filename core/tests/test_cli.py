@@ -277,6 +277,32 @@ def test_commands_of_plugins_run(cli: Cli, plugins: Path) -> None:
     assert cli("greet", "you").out == "hello you\n"
 
 
+@pytest.fixture
+def dotted(plugins: Path) -> Path:
+    """Install commands that belong to a group of the core."""
+    install(
+        plugins,
+        "rustyclaw-more",
+        "[rustyclaw.commands]\ngateway.greet = cli_tiny:app\n"
+        "gateway.broken = cli_tiny_missing:app\n",
+    )
+    return plugins
+
+
+def test_a_name_with_a_dot_is_a_command_of_a_group(cli: Cli, dotted: Path) -> None:
+    assert cli("gateway", "greet", "you").out == "hello you\n"
+    assert "greet" in cli("gateway", "--help").out
+    assert "gateway.greet" not in cli("--help").out
+
+
+def test_a_broken_command_of_a_group_breaks_only_itself(cli: Cli, dotted: Path) -> None:
+    outcome = cli("gateway", "broken")
+    assert outcome.code == 2
+    assert "no module named 'cli_tiny_missing'" in outcome.err.lower()
+    assert cli("gateway", "greet", "you").code == 0
+    assert cli("gateway", "nothing").code == 2
+
+
 def test_commands_of_denied_plugins_do_not_run(
     cli: Cli, plugins: Path, home: Path
 ) -> None:

@@ -10,16 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 _PLUGIN = '''
+import os
+import sys
 import anyio
 from rustyclaw import (
-    Ask, Channel, Finished, Provider, ProviderError, TextDelta, ToolCallDelta, hookimpl,
-    tool,
+    Ask, Channel, Finished, Provider, ProviderError, TextDelta, ToolCallDelta,
+    ToolEnded, hookimpl, tool,
 )
 
 class Tiny(Provider):
@@ -56,6 +58,23 @@ class Careful:
         if call.arguments.get("text") == "danger":
             raise Ask("it is dangerous")
 
+class Restless:
+    """Wants one restart, and has another conversation that asks for leave."""
+    @hookimpl
+    async def gateway_start(self, gateway):
+        home = gateway.home
+        with (home / "starts").open("a") as file:
+            file.write(f"{os.getpid()}\\n")
+        if (home / "restart").exists():
+            (home / "restart").unlink()
+            gateway.request_stop("restart")
+        if (home / "elsewhere").exists():
+            gateway.spawn(self.talk, gateway)
+    async def talk(self, gateway):
+        async for event in gateway.run("use danger", session="other"):
+            if isinstance(event, ToolEnded):
+                print("elsewhere:", event.result.text, file=sys.stderr, flush=True)
+
 class Quiet(Channel):
     async def run(self, inbox):
         await anyio.sleep_forever()
@@ -64,7 +83,7 @@ class Quiet(Channel):
 '''
 _CONFIG = """\
 providers: {tiny: {}}
-plugins: {allow: [tiny, echo, careful, quiet]}
+plugins: {allow: [tiny, echo, careful, quiet, restless]}
 """
 
 
@@ -81,6 +100,7 @@ def env(tmp_path: Path) -> dict[str, str]:
         "[rustyclaw.providers]\ntiny = cli_agent_tiny:Tiny\n"
         "[rustyclaw.tools]\necho = cli_agent_tiny:echo\n"
         "[rustyclaw.hooks]\ncareful = cli_agent_tiny:Careful\n"
+        "restless = cli_agent_tiny:Restless\n"
         "[rustyclaw.channels]\nquiet = cli_agent_tiny:Quiet\n"
     )
     (site / "cli_agent_tiny.py").write_text(_PLUGIN)
@@ -177,7 +197,7 @@ def test_lines_are_answered_in_turn(env: dict[str, str]) -> None:
     said = done.stdout.splitlines()
     assert said[:3] == ["so: one", "two", "session agent:main:b"]
     assert "so: hi" in said
-    assert "/model SPEC" in done.stdout
+    assert "/model [SPEC]" in done.stdout
     assert "late" not in done.stdout
     banner, *_, error, tools = done.stderr.splitlines()
     assert banner.startswith("rustyclaw 0.")
@@ -331,3 +351,111 @@ def test_the_gateway_says_when_it_is_ready_and_drains(env: dict[str, str]) -> No
     assert second.returncode == 1
     assert second.stderr.startswith("error: another gateway serves ")
     assert json.loads(status.stdout)["gateway"] == "running"
+
+
+@contextmanager
+def running(
+    env: dict[str, str], *args: str, stdin: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command until the test is over."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rustyclaw", *args],
+        env=env,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def starts(env: dict[str, str]) -> list[str]:
+    """Return the process ids of all gateways that were started."""
+    return Path(env["RUSTYCLAW_HOME"], "starts").read_text().split()
+
+
+def is_running(env: dict[str, str]) -> str:
+    command = [sys.executable, "-m", "rustyclaw", "status", "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    return str(json.loads(done.stdout)["gateway"])
+
+
+@pytest.mark.parametrize("stdin", [subprocess.DEVNULL, subprocess.PIPE])
+def test_an_agent_that_serves_needs_nobody_to_talk_to(
+    env: dict[str, str], stdin: int
+) -> None:
+    home = Path(env["RUSTYCLAW_HOME"])
+    (home / "config.yaml").write_text(f"{_CONFIG}channels: {{quiet: {{}}}}")
+    with running(env, "agent", "--serve", stdin=stdin) as process:
+        assert process.stdout is not None
+        assert "is ready: quiet " in process.stdout.readline()
+        assert is_running(env) == "running"
+        process.terminate()
+        assert process.wait(10) == 0
+        assert process.stderr is not None
+        assert "error" not in process.stderr.read()
+    assert is_running(env) == "not running"
+
+
+def test_an_agent_that_serves_leaves_with_the_one_who_talked(
+    env: dict[str, str],
+) -> None:
+    done = agent(env, "--serve", stdin="hi\n")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "so: hi"
+
+
+@pytest.mark.parametrize("command", [("gateway",), ("agent", "--serve")])
+def test_a_restart_keeps_the_process(
+    env: dict[str, str], command: tuple[str, ...]
+) -> None:
+    Path(env["RUSTYCLAW_HOME"], "restart").touch()
+    with running(env, *command) as process:
+        assert process.stdout is not None
+        deadline = time.monotonic() + 15
+        while not Path(env["RUSTYCLAW_HOME"], "starts").exists() or (
+            len(starts(env)) < 2
+        ):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        while "is ready" not in (line := process.stdout.readline()):
+            assert line, "it ended"
+        while is_running(env) != "running":
+            assert time.monotonic() < deadline
+        process.terminate()
+        assert process.wait(10) == 0
+    assert starts(env) == [str(process.pid)] * 2
+
+
+def test_ctrl_d_leaves_an_agent_that_serves(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("agent", "--serve")
+    screen.wait_for("> ")
+    screen.type("\x04")
+
+    assert screen.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "outcome"), [("allow", "danger"), ("deny", "an operator refused it")]
+)
+def test_a_person_decides_for_another_conversation(
+    terminal: Callable[..., Terminal], env: dict[str, str], word: str, outcome: str
+) -> None:
+    Path(env["RUSTYCLAW_HOME"], "elsewhere").touch()
+    screen = terminal("agent", "--serve")
+    approval = screen.wait_for(" or /deny ").rpartition(" ")[2]
+    screen.type(f"/{word} nobody\n")
+    screen.wait_for("error: no approval 'nobody' waits")
+    screen.type(f"/{word} {approval}\n")
+    screen.wait_for("elsewhere: ")
+    screen.wait_for(outcome)
+    screen.type("/exit\n")
+
+    assert screen.end() == 0

@@ -82,11 +82,7 @@ def bot_with(
     home: Path, receipts: Receipts, channel: FakeChannel | None = None, **plugins: Any
 ) -> Bot:
     hooks = {f"hooks.{name}": plugin for name, plugin in plugins.items()}
-    bot = Bot(home, plugins={"hooks.receipts": receipts, **hooks})
-    if channel is not None:
-        bot.channel = channel
-        bot.gateway._extra = {**bot.gateway._extra, "channels.fake": channel}
-    return bot
+    return Bot(home, channel=channel, plugins={"hooks.receipts": receipts, **hooks})
 
 
 async def leave_in_outbox(home: Path, text: str, **progress: Any) -> None:

@@ -330,7 +330,7 @@ async def test_asking_waits_for_the_guards_after_it() -> None:
     )
     with pytest.raises(Ask) as asked:
         await guarded(hooks)
-    assert asked.value.reason == "first?"
+    assert asked.value.reason == "first?; second?"
     assert isinstance(asked.value.value, ToolCall)
     assert asked.value.value.arguments == {"city": "Oslo", "a": True, "c": True}
     assert not hooks.fault_counts

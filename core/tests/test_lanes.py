@@ -347,7 +347,10 @@ async def test_whatever_breaks_in_a_lane_the_reader_is_told(
             patch.setattr("rustyclaw.lanes.LiveSession.open", broken)
             await bot.say("one")
         assert bot.last.error is not None
-        assert (bot.last.error.kind, bot.last.error.message) == ("internal", "oh ***")
+        assert (bot.last.error.kind, bot.last.error.message) == (
+            "internal",
+            "internal error: oh ***",
+        )
         assert await bot.say("two") == "two"
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -39,12 +40,15 @@ from rustyclaw import (
 class WireChannel(Channel):
     """Speaks JSON lines to the fake platform; acknowledges after ``accept``."""
 
-    capabilities = Capabilities(idempotent_send=True)
+    capabilities = Capabilities(idempotent_send=True, draft_seconds=0)
 
     def __init__(self, port: int) -> None:
         super().__init__(ChannelConfig(dm_policy="open", allow_from=("*",)))
         self._port = port
         self._receipts: dict[str, anyio.Event] = {}
+        self._drafts: dict[str, str] = {}
+        self._calls = count()
+        self._writing = anyio.Lock()
 
     async def run(self, inbox: Inbox) -> None:
         self._stream = await anyio.connect_tcp("127.0.0.1", self._port)
@@ -54,6 +58,7 @@ class WireChannel(Channel):
             for line in lines:
                 frame = json.loads(line)
                 if "receipt" in frame:
+                    self._drafts[frame["receipt"]] = frame.get("draft", "")
                     self._receipts[frame["receipt"]].set()
                     continue
                 target = Target(channel="wire", chat_id=frame["chat"])
@@ -68,14 +73,26 @@ class WireChannel(Channel):
                 await self._write({"ack": frame["id"]})
 
     async def send(self, target: Target, message: Outbound) -> Sent:
-        receipt = self._receipts[message.id] = anyio.Event()
         frame = {"send": message.id, "chat": target.chat_id, "text": message.text}
-        await self._write(frame)
-        await receipt.wait()
+        await self._ask(message.id, frame | {"draft": message.draft or ""})
         return Sent(message_id=message.id)
 
+    async def draft(
+        self, target: Target, text: str, draft: str | None, reply_to: str | None
+    ) -> str:
+        """Show a draft; the platform knows no key that would make this repeatable."""
+        call = f"draft-call-{next(self._calls)}"
+        await self._ask(call, {"show": call, "draft": draft or "", "text": text})
+        return self._drafts.pop(call)
+
+    async def _ask(self, name: str, frame: dict[str, str]) -> None:
+        receipt = self._receipts[name] = anyio.Event()
+        await self._write(frame)
+        await receipt.wait()
+
     async def _write(self, frame: dict[str, str]) -> None:
-        await self._stream.send(json.dumps(frame).encode() + b"\n")
+        async with self._writing:
+            await self._stream.send(json.dumps(frame).encode() + b"\n")
 
 
 class ToolUser(Provider):

@@ -1,4 +1,8 @@
-"""Kill -9 at random moments: each accepted message is answered exactly once."""
+"""Kill -9 at random moments: each accepted message is answered exactly once.
+
+The answers are shown as drafts while they grow. A kill may leave a draft behind only
+as long as it says nothing: its id is on the disk before any word of it is shown.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,9 @@ class Platform:
     acknowledged: set[str] = field(default_factory=set)
     sends: Counter[str] = field(default_factory=Counter)
     replies: dict[str, tuple[str, str]] = field(default_factory=dict)
+    drafts: dict[str, str] = field(default_factory=dict)
+    drafted: int = 0
+    replaced: int = 0
     writer: asyncio.StreamWriter | None = None
     count: int = 0
 
@@ -58,14 +65,24 @@ class Platform:
                 frame = json.loads(line)
                 if "ack" in frame:
                     self.acknowledged.add(frame["ack"])
+                elif "show" in frame:
+                    self.write({"receipt": frame["show"], "draft": self.show(frame)})
                 else:
                     self.sends[frame["send"]] += 1
                     self.replies[frame["send"]] = (frame["chat"], frame["text"])
+                    self.replaced += self.drafts.pop(frame["draft"], None) is not None
                     self.write({"receipt": frame["send"]})
         except (ConnectionError, json.JSONDecodeError):
             pass  # the gateway was killed in the middle of a line
         finally:
             writer.close()
+
+    def show(self, frame: dict[str, str]) -> str:
+        if not (draft := frame["draft"]):
+            self.drafted += 1
+            draft = f"draft-{self.drafted}"
+        self.drafts[draft] = frame["text"]
+        return draft
 
     @property
     def unanswered(self) -> set[str]:
@@ -149,6 +166,9 @@ def test_no_message_is_lost_or_answered_twice(tmp_path: Path) -> None:
     print(f"seed {seed}")
     platform = asyncio.run(torture(tmp_path, ROUNDS, seed))
     assert not platform.unanswered
+    assert not any(platform.drafts.values()), "a draft stands beside its answer"
+    assert platform.replaced, "drafts were shown at all"
+    print(f"{platform.drafted} drafts, {len(platform.drafts)} left without a word")
     found = entries(tmp_path)
     asked = Counter(e["source"] for e in found if e.get("source"))
     answered = Counter(source for e in found for source in e.get("answers", ()))

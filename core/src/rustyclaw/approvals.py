@@ -74,11 +74,11 @@ class Approvals:
     def resolve(self, approval_id: str, decision: Decision) -> Approval:
         """Decide a question that waits; return it.
 
-        :raises RustyclawError: No such question waits.
+        :raises RustyclawError: No such question waits, or it is decided already.
         """
-        if approval_id not in self.pending:
+        event, answers = self._decided.get(approval_id, (None, []))
+        if event is None or event.is_set():
             raise RustyclawError(f"no approval {approval_id!r} waits; it may be over")
-        event, answers = self._decided[approval_id]
         answers.append(decision)
         event.set()
         return self.pending[approval_id]
@@ -98,7 +98,7 @@ class Approvals:
         decision = await self._ask(approval)
         if decision is None:
             raise Veto(f"no operator answered in time ({approval.reason})")
-        if decision == "deny":
+        if decision not in ("allow-once", "allow-always"):  # whatever else it is
             raise Veto(f"an operator refused it ({approval.reason})")
         if decision == "allow-always" and key and self.memory:
             await self.memory.allow(key)

@@ -18,6 +18,7 @@ from rustyclaw.messages import HookContext, Outbound, Sent
 if TYPE_CHECKING:
     from rustyclaw.gateway import Gateway
     from rustyclaw.interfaces.channel import Channel
+    from rustyclaw.messages import Target
     from rustyclaw.sessions.journal import OutboxState, Reply
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class ChannelStatus:
     """How a channel is doing; times in seconds since the epoch.
 
     :param state: ``starting``, ``connected``, ``ended``, ``failed`` or ``stopped``.
+    :param since: When it was connected last.
     """
 
     state: str = "starting"
@@ -46,6 +48,7 @@ class Delivery:
     """One channel, and the sender of its replies.
 
     :ivar closing: The gateway drains: the channel is not started again.
+    :ivar is_up: The channel is entered, so that it may send.
     """
 
     def __init__(self, name: str, channel: Channel, gateway: Gateway) -> None:
@@ -56,25 +59,37 @@ class Delivery:
         self._scrub = gateway.config.redactor.scrub
         self._more = anyio.Event()
         self._sending = anyio.Lock()
-        self._is_sender_up = False
-        self._scope: anyio.CancelScope | None = None
+        self.is_up = False
+        self._running: tuple[anyio.CancelScope, anyio.Event] | None = None
+        self._pause = anyio.CancelScope()
 
     def start(self) -> None:
-        """Run the channel, unless it runs."""
-        if self._scope is None:
-            self._scope = anyio.CancelScope()
-            self.status.state = "starting"
-            self._gateway.spawn(self._keep, self._scope)
+        """Run the channel; one that has failed does not wait for its next attempt."""
+        self._pause.cancel()
+        if self._running is None:
+            self._running = anyio.CancelScope(), anyio.Event()
+            self.status.state, self.status.error = "starting", ""
+            self._gateway.spawn(self._keep, *self._running)
 
-    def stop(self) -> None:
-        """Stop the channel until it is started again; what is to be sent waits."""
-        if self._scope is not None:
-            self._scope.cancel()
-        self.status.state, self._scope = "stopped", None
+    async def stop(self) -> None:
+        """Stop the channel until it is started again; what is to be sent waits.
 
-    async def _keep(self, scope: anyio.CancelScope) -> None:
-        with scope:
-            await self._run()
+        Returns when the channel has left; a send in progress comes to its end.
+        """
+        if self._running is not None:
+            scope, gone = self._running
+            async with self._sending:
+                scope.cancel()
+            await gone.wait()
+
+    async def _keep(self, scope: anyio.CancelScope, gone: anyio.Event) -> None:
+        try:
+            with scope:
+                await self._run()
+        finally:
+            self._running = None
+            self.status.state, self.status.error = "stopped", ""
+            gone.set()
 
     async def _run(self) -> None:
         """Run the channel; when it breaks, again after a growing pause."""
@@ -92,7 +107,8 @@ class Delivery:
                     pause = 1.0
                 text = "channel %r failed: %s; again in %g s"
                 logger.error(text, self._name, problem, pause)
-            await anyio.sleep(pause)
+            with anyio.CancelScope() as self._pause:
+                await anyio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _receive(self) -> None:
@@ -107,20 +123,36 @@ class Delivery:
                     raise
         await anyio.sleep_forever()  # it may still send
 
+    @property
+    def shows_drafts(self) -> bool:
+        """Whether `Channel.draft` may be called now."""
+        return self.is_up and self.channel.capabilities.draft_seconds is not None
+
+    async def take_back(self, target: Target, draft: str | None) -> None:
+        """Have a draft vanish, since no message takes its place."""
+        if draft is None or not self.shows_drafts:
+            return
+        try:
+            with anyio.fail_after(_SEND_SECONDS):
+                await self.channel.draft(target, "", draft, None)
+        except Exception as exc:  # a channel is a plugin
+            problem = self._scrub(str(exc) or repr(exc))
+            logger.warning("channel %r, draft %r stays: %s", self._name, draft, problem)
+
     def wake(self) -> None:
         """Have the sender look into the outbox."""
         self._more.set()
 
     async def drained(self) -> None:
         """Return when there is nothing left that could be sent now."""
-        while self._is_sender_up and await self._journal.next_reply(self._name):  # noqa: ASYNC110 - what is left stands in the database
+        while self.is_up and await self._journal.next_reply(self._name):  # noqa: ASYNC110 - what is left stands in the database
             await anyio.sleep(0.05)
         async with self._sending:
             pass
 
     async def _send_all(self) -> None:
         """Send until cancelled."""
-        self._is_sender_up, pause = True, 1.0
+        self.is_up, pause = True, 1.0
         try:
             while True:
                 self._more = anyio.Event()
@@ -138,7 +170,7 @@ class Delivery:
                 else:
                     pause = 1.0
         finally:
-            self._is_sender_up = False
+            self.is_up = False
 
     async def _deliver(self, reply: Reply) -> bool:
         """Try to send one reply; return ``False`` to try again after a pause."""
@@ -158,6 +190,7 @@ class Delivery:
             except Veto as veto:
                 vetoed = replace(reply, state="vetoed")
                 await self._end(context, vetoed, error=veto.reason)
+                await self.take_back(reply.target, reply.message.draft)
                 return True
             reply = replace(reply, message=message)
         parts = split_text(reply.message.text, self.channel.capabilities.text_limit)
@@ -208,7 +241,9 @@ class Delivery:
             value = asked.value
             message = value if isinstance(value, Outbound) else reply.message
             await self._gateway.approvals.require(
-                Approval(context=context, subject=message, reason=asked.reason)
+                Approval(
+                    context=context, subject=message, reason=asked.reason, key=asked.key
+                )
             )
         return replace(message, id=reply.message.id, draft=reply.message.draft)
 

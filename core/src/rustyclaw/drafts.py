@@ -16,7 +16,6 @@ from rustyclaw.runs import RunEvent, ToolStarted
 
 if TYPE_CHECKING:
     from rustyclaw.gateway import Gateway
-    from rustyclaw.interfaces.channel import Channel
     from rustyclaw.messages import Inbound
 
 logger = logging.getLogger(__name__)
@@ -30,15 +29,13 @@ class Draft:
     :ivar reference: The platform's id of the draft, once there is one.
     """
 
-    def __init__(
-        self, gateway: Gateway, channel: Channel, context: HookContext, asked: Inbound
-    ) -> None:
-        self._gateway, self._channel = gateway, channel
-        self._context, self._asked = context, asked
+    def __init__(self, gateway: Gateway, context: HookContext, asked: Inbound) -> None:
+        self._gateway, self._context, self._asked = gateway, context, asked
+        self._source = asked.source
+        self._delivery = gateway.deliveries[asked.target.channel]
         self._pieces: list[str] = []
         self._begins_anew = False
-        self._more = anyio.Event()
-        self._ended = False
+        self._more, self._ended, self._gone = (anyio.Event() for _ in range(3))
         self.reference: str | None = None
 
     def hear(self, event: RunEvent) -> None:
@@ -51,34 +48,48 @@ class Draft:
             self._pieces.append(event.text)
             self._more.set()
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Show nothing more; a call in progress comes to its end."""
-        self._ended = True
+        self._ended.set()
         self._more.set()
+        await self._gone.wait()
 
     async def show(self) -> None:
         """Show the text as it grows, until it has ended or cannot be shown."""
-        journal, source = self._gateway.state.journal, self._asked.source
         try:
-            known = self.reference = await journal.draft(source)
-            while not self._ended:
-                self._more = anyio.Event()
-                with anyio.fail_after(_CALL_SECONDS):
-                    self.reference = await self._call()
-                if self.reference and self.reference != known:
-                    known = self.reference
-                    await journal.keep_draft(source, known)
-                await self._more.wait()
-                await anyio.sleep(self._channel.capabilities.draft_seconds or 0)
+            await self._show()
         except (Veto, Ask):  # the whole answer is judged again when it is sent
             pass
         except Exception as exc:  # a channel is a plugin; the answer comes all the same
-            scrub = self._gateway.config.redactor.scrub
-            logger.warning("no draft of an answer to %s: %s", source, scrub(str(exc)))
+            problem = self._gateway.config.redactor.scrub(str(exc) or repr(exc))
+            logger.warning("no draft of the answer to %s: %s", self._source, problem)
+        finally:
+            self._gone.set()
 
-    async def _call(self) -> str | None:
-        """Show what there is, as the guards leave it."""
-        target, text = self._asked.target, "".join(self._pieces)
+    async def _show(self) -> None:
+        journal, channel = self._gateway.state.journal, self._delivery.channel
+        self.reference = await journal.draft(self._source)
+        shown = "" if self.reference else None
+        while not self._ended.is_set():
+            self._more = anyio.Event()
+            # the draft is on the disk before it holds a word
+            text = "" if shown is None else "".join(self._pieces).strip()
+            is_new = shown is None or text not in ("", shown)
+            if not (is_new and self._delivery.shows_drafts):
+                await self._more.wait()
+                continue
+            with anyio.fail_after(_CALL_SECONDS):
+                reference = await self._call(text)
+            shown = text
+            if reference and reference != self.reference:
+                self.reference = reference
+                await journal.keep_draft(self._source, reference)
+            with anyio.move_on_after(channel.capabilities.draft_seconds):
+                await self._ended.wait()
+
+    async def _call(self, text: str) -> str | None:
+        """Show a text as the guards leave it."""
+        target, channel = self._asked.target, self._delivery.channel
         if text:
             message = await self._gateway.hooks.apply(
                 hookspecs.message_sending,
@@ -86,10 +97,10 @@ class Draft:
                 target=target,
                 message=Outbound(text=text, draft=self.reference),
             )
-            text = message.text[: self._channel.capabilities.text_limit]
-        return await self._channel.draft(
-            target, text, self.reference, self._asked.message_id
-        )
+            text = message.text[: channel.capabilities.text_limit]
+            if not text:
+                return None
+        return await channel.draft(target, text, self.reference, self._asked.message_id)
 
 
 @asynccontextmanager
@@ -101,8 +112,9 @@ async def drafting(
     if delivery is None or delivery.channel.capabilities.draft_seconds is None:
         yield None
         return
-    draft = Draft(gateway, delivery.channel, context, asked)
-    async with anyio.create_task_group() as group:
-        group.start_soon(draft.show)
+    draft = Draft(gateway, context, asked)
+    gateway.spawn(draft.show)
+    try:
         yield draft
-        draft.end()
+    finally:
+        await draft.end()

@@ -160,7 +160,8 @@ class Ask(Exception):
     """Raised by a guard: an operator must say yes before the action happens.
 
     :param value: Filled by the dispatcher: the action as all guards left it.
-    :param key: What an answer "always" is remembered by; default: the exact call.
+    :param key: What an answer "always" is remembered by, if no other guard asks;
+        default: the exact call. Begin it with the guard's name.
     """
 
     def __init__(self, reason: str, value: object = None, *, key: str = "") -> None:

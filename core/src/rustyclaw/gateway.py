@@ -16,7 +16,9 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 from time import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -70,7 +72,8 @@ class Gateway:
     :ivar feed: What happens, for those who watch.
     :ivar channels: How each channel is; the working ones are in ``deliveries``.
     :ivar banner: Lines for the person who starts the gateway, such as its address.
-    :ivar stop_reason: Why the gateway stops; empty while it does not.
+    :ivar draining: The gateway stops, and takes no more work.
+    :ivar stop_reason: Why it stops, or was asked to; empty while it shall go on.
     """
 
     def __init__(
@@ -102,7 +105,8 @@ class Gateway:
         self.channels: dict[str, ChannelStatus] = {}
         self.deliveries: dict[str, Delivery] = {}
         self.started_at = 0.0
-        self.stop_reason = self._wish = ""
+        self.draining = False
+        self.stop_reason = ""
         self.banner: list[str] = []
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup
@@ -175,7 +179,8 @@ class Gateway:
         """Take no more work, let runs finish, and tell the hooks. Safe to repeat."""
         if self.draining:
             return
-        self.stop_reason = reason = self._wish or reason
+        self.draining = True
+        self.stop_reason = reason = self.stop_reason or reason
         self.feed.announce("stopping", {"reason": reason})
         for delivery in self.deliveries.values():
             delivery.closing = True
@@ -190,20 +195,19 @@ class Gateway:
         await self._lanes.end_all()
         await self.hooks.notify(hookspecs.gateway_stop, gateway=self, reason=reason)
 
-    @property
-    def draining(self) -> bool:
-        """Whether the gateway stops, and takes no more work."""
-        return bool(self.stop_reason)
-
     def request_stop(self, reason: str) -> None:
-        """Have `serve` end; whoever started it sees the reason in ``stop_reason``."""
-        self._wish = self._wish or reason
+        """Have `serve` end; whoever started it sees the reason in ``stop_reason``.
+
+        The first reason counts, but a signal outdoes a restart.
+        """
+        if reason == "signal" or not self.stop_reason:
+            self.stop_reason = reason
         self._stopping.set()
 
     async def stop_requested(self) -> str:
         """Wait until somebody wants the gateway to stop; return the reason."""
         await self._stopping.wait()
-        return self._wish
+        return self.stop_reason
 
     async def serve(self) -> None:
         """Run until a signal or `request_stop`; a second signal waits for no run."""
@@ -322,6 +326,8 @@ class Gateway:
         if (delivery := self.deliveries.get(name)) is None:
             problem = f"no channel {name!r} is open here; name the channel's own"
             raise ChannelError(problem, permanent=True)
+        if delivery.status.state == "stopped":
+            raise Busy(f"channel {name!r} is stopped; start it, then try again")
         delivery.status.last_message = time()
         decision = await self.state.access.decide(message, delivery.channel.config)
         if not decision.serve:
@@ -349,22 +355,19 @@ class Gateway:
     async def post(self, target: Target, message: Outbound, session: str) -> None:
         """Send a message that answers none; it is durable when this returns.
 
-        :param message: Its id must be new; a repeated one is not sent again.
+        :param message: One with the id of another is not sent again; without an id
+            it gets a new one.
         :raises ChannelError: No such channel is open here.
         """
         if (delivery := self.deliveries.get(target.channel)) is None:
             problem = f"no channel {target.channel!r} is open here"
             raise ChannelError(f"{problem}; see `rustyclaw doctor`", permanent=True)
         key = self.key(session)
+        message = replace(message, id=message.id or token_hex(8))
         await self.state.journal.post(
             Reply(session=key, target=target, message=message)
         )
         delivery.wake()
-
-    def wake_channel(self, name: str) -> None:
-        """Have a channel look into the outbox."""
-        if delivery := self.deliveries.get(name):
-            delivery.wake()
 
     async def run(
         self,
@@ -388,7 +391,9 @@ class Gateway:
         send, receive = anyio.create_memory_object_stream[RunEvent](_EVENT_BUFFER)
         if isinstance(message, str):
             message = Message.user(message, *media)
-        job = Job(message=message, events=send, options=options or RunOptions())
+        options = options or RunOptions()
+        run_id = options.run_id or token_hex(8)
+        job = Job(run_id=run_id, message=message, events=send, options=options)
         with send, receive:
             self._lanes.submit(str(name), job)
             try:

@@ -214,18 +214,20 @@ class Hooks:
         """
         arguments = _named(spec, args, kwargs)
         subject = kind_of(spec).subject
-        asked: Ask | None = None
+        asked: list[Ask] = []
         for impl in self._impls.get(spec.__name__, ()):
             call = self._guard if impl.kind.kind == "guard" else self._harmless
             try:
                 answer = await call(impl, arguments)
             except Ask as exc:
-                asked = asked or exc  # a later guard may still forbid it
+                asked.append(exc)  # a later guard may still forbid it
                 continue
             if answer is not None:
                 arguments[subject] = answer
-        if asked is not None:
-            raise Ask(asked.reason, arguments[subject])
+        if asked:  # "always" to the key of one guard says nothing about another's
+            reason = "; ".join(dict.fromkeys(exc.reason for exc in asked))
+            key = asked[0].key if len(asked) == 1 else ""
+            raise Ask(reason, arguments[subject], key=key)
         return cast("T", arguments[subject])
 
     async def _harmless(self, impl: _Impl, arguments: dict[str, Any]) -> Any:

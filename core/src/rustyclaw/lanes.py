@@ -10,8 +10,8 @@ import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import anyio
 
 from rustyclaw import hookspecs
 from rustyclaw.agent.live import LiveSession
+from rustyclaw.agent.recovery import run_error
 from rustyclaw.agent.turn import Incoming, Mind, Run, Turn
 from rustyclaw.drafts import Draft, drafting
 from rustyclaw.errors import Busy, RustyclawError
@@ -28,7 +29,6 @@ from rustyclaw.runs import (
     ActiveRun,
     Reports,
     RunEnded,
-    RunError,
     RunEvent,
     RunOptions,
     RunResult,
@@ -52,6 +52,7 @@ _LONGEST_PAUSE = 30.0
 class Job:
     """A run that somebody in this process waits for."""
 
+    run_id: str
     message: Message
     events: MemoryObjectSendStream[RunEvent]
     options: RunOptions = field(default_factory=RunOptions)
@@ -63,6 +64,7 @@ class _Lane:
     key: str
     jobs: deque[Job] = field(default_factory=deque)
     woken: bool = False
+    job: Job | None = None
     run: Run | None = None
 
 
@@ -111,14 +113,20 @@ class Lanes:
         lane = self._lanes.get(key)
         if lane is None:
             return False
-        meant = [
-            job.scope for job in lane.jobs if run_id and job.options.run_id == run_id
-        ]
-        if lane.run is not None and run_id in ("", lane.run.id):
-            meant.append(lane.run.scope)
-        for scope in meant:
-            scope.cancel()
-        return bool(meant)
+        waiting = [job for job in lane.jobs if job.run_id == run_id]
+        for job in waiting:
+            lane.jobs.remove(job)
+            result = RunResult(run_id=run_id, session_key=key, aborted=True)
+            self._gateway.feed.publish(key, run_id, ended := RunEnded(result=result))
+            with job.events, suppress(anyio.BrokenResourceError):
+                job.events.send_nowait(ended)
+        if lane.job is not None and run_id in ("", lane.job.run_id):
+            lane.job.scope.cancel()  # it may still wait for another process
+        elif lane.run is not None and run_id in ("", lane.run.id):
+            lane.run.scope.cancel()
+        else:
+            return bool(waiting)
+        return True
 
     def active(self) -> list[ActiveRun]:
         """Return the runs in progress."""
@@ -165,7 +173,11 @@ class Lanes:
     async def _next(self, lane: _Lane) -> None:
         """Do the next piece of work; ``woken`` stays while the inbox has more."""
         if lane.jobs:
-            await self._run_job(lane, lane.jobs.popleft())
+            lane.job = lane.jobs.popleft()
+            try:
+                await self._run_job(lane, lane.job)
+            finally:
+                lane.job = None
             return
         lane.woken = False
         if waiting := await self._waiting(lane.key):
@@ -176,35 +188,32 @@ class Lanes:
         return await self._journal.waiting(key, self._config.queue_limit)
 
     async def _run_job(self, lane: _Lane, job: Job) -> None:
-        run_id = job.options.run_id or secrets.token_hex(8)
-        reports = self._reports(lane.key, run_id, job.events)
+        reports = self._reports(lane.key, job.run_id, job.events)
+        result = RunResult(run_id=job.run_id, session_key=lane.key, aborted=True)
         with job.events:
-            if job.scope.cancel_called:  # aborted before it began
-                result = RunResult(run_id=run_id, session_key=lane.key, aborted=True)
-                await reports.emit(RunEnded(result=result))
-                return
             try:
                 async with self._locked(lane.key) as session:
                     run = Run(
-                        id=run_id,
+                        id=job.run_id,
                         session=session,
                         incoming=[Incoming(message=job.message)],
                         reports=reports,
                         options=job.options,
                         scope=job.scope,
                     )
-                    await self._execute(lane, run)
+                    if not job.scope.cancel_called:  # else aborted before it began
+                        await self._execute(lane, run)
+                        return
             except Exception as exc:
-                logger.debug("run %s failed", run_id, exc_info=True)
-                kind = "storage" if isinstance(exc, RustyclawError) else "internal"
-                message = self._mind.config.redactor.scrub(str(exc) or repr(exc))
-                error = RunError(kind=kind, message=message)
-                result = RunResult(run_id=run_id, session_key=lane.key, error=error)
-                await reports.emit(RunEnded(result=result))
+                logger.debug("run %s failed", job.run_id, exc_info=True)
+                error = run_error(exc, self._mind.config.redactor.scrub)
+                result = replace(result, aborted=False, error=error)
+            await reports.emit(RunEnded(result=result))
 
     async def _answer(self, lane: _Lane, waiting: list[Inbound]) -> None:
         """Answer the oldest accepted messages with one run and one reply."""
         first, batch, reply = waiting[0], waiting[:1], None
+        delivery = self._gateway.deliveries.get(first.target.channel)
         draft: str | None = None
         await self._received(lane.key, batch)
         text = await self._gateway.command(first.text, lane.key)
@@ -223,12 +232,16 @@ class Lanes:
                 if answered is None:
                     draft = await self._run_batch(lane, session, batch)
                     answered = session.answers.get(first.source)
+                else:  # from before a crash
+                    draft = await self._journal.draft(first.source)
             if answered is not None and answered.message and answered.message.text:
                 text = answered.message.text
-                draft = draft or await self._journal.draft(first.source)
                 reply = Reply.to(batch[-1], lane.key, text, answered.id, draft)
         await self._journal.finish([m.source for m in batch], reply)
-        self._gateway.wake_channel(first.target.channel)
+        if delivery is not None and reply is None:
+            await delivery.take_back(first.target, draft)
+        elif delivery is not None:
+            delivery.wake()
 
     async def _run_batch(
         self, lane: _Lane, session: LiveSession, batch: list[Inbound]

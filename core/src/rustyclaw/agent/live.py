@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rustyclaw.agent.context import Conversation
-from rustyclaw.messages import ToolCall, ToolResult
+from rustyclaw.messages import Message, ToolCall, ToolResult
 from rustyclaw.sessions.entries import Entry
 
 if TYPE_CHECKING:
@@ -87,20 +87,21 @@ class LiveSession:
 
     def unanswered_calls(self) -> list[ToolCall]:
         """Return the tool calls at the end of the transcript that have no result."""
-        answered = set()
-        for entry in reversed(self.transcript.entries):
-            if entry.message is None:
-                continue
-            if entry.message.role != "tool":
-                calls = entry.message.tool_calls
-                return [call for call in calls if call.id not in answered]
-            answered |= {
-                b.call_id for b in entry.message.content if isinstance(b, ToolResult)
-            }
-        return []
+        newest_first = (entry.message for entry in reversed(self.transcript.entries))
+        return unanswered(message for message in newest_first if message is not None)
 
     def _index(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.source:
                 self.sources.add(entry.source)
             self.answers.update(dict.fromkeys(entry.answers, entry))
+
+
+def unanswered(newest_first: Iterable[Message]) -> list[ToolCall]:
+    """Return the tool calls at the end of a conversation that have no result."""
+    answered = set()
+    for message in newest_first:
+        if message.role != "tool":
+            return [call for call in message.tool_calls if call.id not in answered]
+        answered |= {b.call_id for b in message.content if isinstance(b, ToolResult)}
+    return []

@@ -131,7 +131,7 @@ class ModelCalls:
         places = range(len(messages) - 1, -1, -1) if wanted != asked else ()
         for place in places:
             content = messages[place].content
-            if content[-len(asked) :] == asked:
+            if messages[place].role == "user" and content[-len(asked) :] == asked:
                 content = (*content[: -len(asked)], *wanted)
                 messages[place] = replace(messages[place], content=content)
                 break

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rustyclaw.agent.truncation import cut_text
-from rustyclaw.errors import ProviderError, RustyclawError
+from rustyclaw.errors import ProviderError, RustyclawError, SessionError, StorageError
 from rustyclaw.messages import Block, ToolResult
 from rustyclaw.runs import RunError
 
@@ -68,6 +68,8 @@ def run_error(error: Exception, scrub: Callable[[str], str]) -> RunError:
     message = scrub(str(error) or type(error).__name__)[:_LONGEST_MESSAGE]
     if isinstance(error, RunFailed):
         return RunError(kind=error.kind, message=message)
+    if isinstance(error, StorageError | SessionError):
+        return RunError(kind="storage", message=message)
     if not isinstance(error, RustyclawError):
         return RunError(kind="internal", message=f"internal error: {message}")
     kind = "unknown"

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,6 @@ class ToolCalls:
     place: ToolContext
     tools: Mapping[str, Tool]
     result_limit: int
-    _spooled: int = 0
 
     async def answer(
         self, calls: Sequence[ToolCall], malformed: Mapping[int, str]
@@ -81,8 +81,9 @@ class ToolCalls:
             result, seconds = ToolResult.error(malformed), 0.0
         result = replace(result, call_id=call.id, name=call.name)
         if len(result.text) > self.result_limit:
-            self._spooled += 1
-            path = Path("tool-output", f"{context.run_id}-{self._spooled}.txt")
+            path = Path(
+                "tool-output", f"{token_hex(8)}.txt"
+            )  # a run's id is a caller's
             result = await anyio.to_thread.run_sync(self._spool, result, path)
         await hooks.notify(
             hookspecs.after_tool_call,

@@ -18,6 +18,7 @@ import anyio
 
 from rustyclaw import hookspecs
 from rustyclaw.agent.compaction import compact_session
+from rustyclaw.agent.live import unanswered
 from rustyclaw.agent.model_calls import ModelCalls
 from rustyclaw.agent.policy import allowed_tools
 from rustyclaw.agent.prompt import system_prompt
@@ -130,7 +131,9 @@ class Turn:
 
         :raises StorageError: The transcript cannot be written; nothing is answered.
         :raises SessionError: The transcript cannot be read.
+        :raises RunFailed: It brings results that nobody waits for; nothing is changed.
         """
+        self._check_incoming()
         started = perf_counter()
         limit = self._mind.config.agents.defaults.timeout_seconds
         limit = min(limit, self._run.options.timeout_seconds or limit)
@@ -163,9 +166,13 @@ class Turn:
         prompt = Prompt(system="", message=nothing)
         calls = ModelCalls(mind, run, model, (), nothing, prompt, 0)
         policy, context = model.provider.transcript_policy, run.context
-        return await compact_session(
+        result = await compact_session(
             run.session, policy, mind, context, calls.summarize, instructions
         )
+        if result is not None:
+            self._model, calls.compactions = calls, 1
+            await self._append_last()
+        return result
 
     async def _find_model(self) -> Model:
         """Return the model that the run, the session or the config names."""
@@ -237,17 +244,16 @@ class Turn:
             await self._session.append(entry)
             model.heard = Assembler()  # an abort need not keep it a second time
             self._tool_count += len(calls)
-            named = {schema.name for schema in self._run.options.tools}
-            own = [
-                n for n, c in enumerate(calls) if c.name not in named or n in malformed
-            ]
-            wrong = {
-                n: malformed[place] for n, place in enumerate(own) if place in malformed
-            }
-            mine = [calls[place] for place in own]
-            await self._append_results(mine, await tools.answer(mine, wrong))
-            if len(mine) < len(calls):
-                self._theirs = tuple(c for n, c in enumerate(calls) if n not in own)
+            theirs = {schema.name for schema in self._run.options.tools}
+            left = {n for n, c in enumerate(calls) if c.name in theirs} - {*malformed}
+            mine = [n for n in range(len(calls)) if n not in left]
+            results = await tools.answer(
+                ours := [calls[n] for n in mine],
+                {at: malformed[n] for at, n in enumerate(mine) if n in malformed},
+            )
+            await self._append_results(ours, results)
+            if left:
+                self._theirs = tuple(calls[n] for n in sorted(left))
                 await self._append_last()
                 return response
             if self._run.steer is not None and (more := await self._run.steer()):
@@ -283,7 +289,10 @@ class Turn:
             self._session.write(*entries, sync=any(i.source for i in new))
             return then()
 
-        return await self._session.transcript.visit(append)
+        text = await self._session.transcript.visit(append)
+        if given:  # errors may stand in for them, as after a compaction meanwhile
+            self._session.rebuild()
+        return text
 
     async def _append_last(self, *entries: Entry) -> None:
         """Append the run's last entry, and keep account of the run."""
@@ -303,6 +312,32 @@ class Turn:
                 logger.warning("cannot count run %s: %s", self._run.id, exc)
 
         await self._session.transcript.visit(append)
+
+    def _check_incoming(self) -> None:
+        """Give results that are brought the names of the calls that wait for them.
+
+        :raises RunFailed: No call waits for one, or it is no message to begin with.
+        """
+        session, history = self._session, self._run.options.history
+        for place, one in enumerate(self._run.incoming):
+            if one.message.role == "user":
+                continue
+            is_new = not session.transcript.entries
+            calls = unanswered(history[::-1]) if is_new else session.unanswered_calls()
+            names, content = {call.id: call.name for call in calls}, one.message.content
+            results = [
+                block
+                for block in content
+                if isinstance(block, ToolResult) and block.call_id in names
+            ]
+            if not results or len(results) < len(content):
+                wanted = ", ".join(map(repr, names)) or "there is none"
+                problem = "a run begins with a user's message, or with results of calls"
+                problem += f" that wait for them ({wanted})"
+                raise RunFailed("role_ordering", problem)
+            named = tuple(replace(r, name=names[r.call_id]) for r in results)
+            message = Message(role="tool", content=named)
+            self._run.incoming[place] = replace(one, message=message)
 
     async def _settle_calls(self, why: str, given: Set[str] = frozenset()) -> None:
         """Give calls without a result one that says why there is none."""

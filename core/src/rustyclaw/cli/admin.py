@@ -17,13 +17,12 @@ from typer import Argument, Context, Option, confirm
 
 import rustyclaw as rc
 from rustyclaw.cli.app import Json
-from rustyclaw.cli.remote import NotServed, ask_gateway
+from rustyclaw.cli.remote import NotServed, ask_gateway, is_served
 from rustyclaw.cli.terminal import clean, serve, show, start
 from rustyclaw.config import edit, home_dir, schema
 from rustyclaw.discovery import discover
 from rustyclaw.loading import Loader
 from rustyclaw.sessions.entries import encode
-from rustyclaw.sessions.locks import SessionLock
 from rustyclaw.sessions.store import SessionInfo
 from rustyclaw.state import State
 
@@ -259,15 +258,6 @@ def seed(agent_id: str = "") -> None:
     config = rc.load_config()
     folder = workspace_of(config, config.home, agent_id or config.default_agent_id)
     print(f"workspace {folder}: {', '.join(seed_workspace(folder)) or 'is there'}")
-
-
-async def is_served(home: Path) -> bool:
-    """Return whether a gateway runs for a home."""
-    try:
-        async with SessionLock(home / "gateway", timeout_seconds=0.1):
-            return False
-    except rc.SessionError:
-        return True
 
 
 def in_state(work: Callable[[State], Awaitable[T]]) -> T:

@@ -14,7 +14,6 @@ import sys
 import threading
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from queue import SimpleQueue
 from typing import Annotated, Any
 
@@ -33,7 +32,7 @@ from rustyclaw.sessions.key import resolve
 _HELP = """\
 /tools          list the tools
 /session KEY    go on in another conversation
-/model SPEC     use another model here, such as `provider/model`
+/allow ID       let another conversation do what it asks for; or /deny ID
 /exit           leave; so do Ctrl-D, and Ctrl-C twice"""
 
 
@@ -75,24 +74,28 @@ class _Terminal:
     gateway: Gateway
     session: str
     as_json: bool
+    events: SimpleQueue[Any] | None = None
 
     def converse_and_serve(self) -> None:
         """Converse, or wait to be stopped if nobody is there to talk to."""
-        signal.signal(signal.SIGTERM, _leave)
-        watch = self.portal.start_task_soon(self._obey_stop)
-        print(greeting(self.gateway), flush=True)
-        with suppress(EOFError, KeyboardInterrupt):
-            if not self.converse():
+        try:
+            signal.signal(signal.SIGTERM, _leave)
+            self.portal.call(self.gateway.spawn, self._obey_stop)
+            print(greeting(self.gateway), flush=True)
+            if not self.converse() and not sys.stdin.isatty():
                 threading.Event().wait()
-        watch.cancel()
+        except (_Leave, KeyboardInterrupt):
+            pass
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one does not wait
 
     async def _obey_stop(self) -> None:
         """Have the main thread leave when somebody wants the gateway to stop."""
         await self.gateway.stop_requested()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def converse(self) -> int:
-        """Answer line after line, until there are no more; return their number."""
+    def converse(self) -> bool:
+        """Answer line after line; return whether anybody was there."""
         config = self.gateway.config
         model = config.agent(self.session.split(":")[1]).model
         model = model or config.agents.defaults.model or "default model"
@@ -122,7 +125,7 @@ class _Terminal:
                 _aside("\nCtrl-C again, or Ctrl-D, leaves")
             except RustyclawError as exc:
                 _aside(f"error: {exc}")
-        return lines
+        return bool(lines or interrupts)
 
     def obey(self, text: str) -> None:
         """Do a command, or have the agent answer."""
@@ -132,11 +135,11 @@ class _Terminal:
             raise EOFError
         if word == "/tools":
             _aside("\n".join(tool.name for tool in gateway.tools))
+        elif word in ("/allow", "/deny") and rest:
+            decision: Decision = "allow-once" if word == "/allow" else "deny"
+            call(gateway.approvals.resolve, rest.strip(), decision)
         elif word == "/session" and rest:
             self.session = str(resolve(rest, self.session.split(":")[1]))
-        elif word == "/model" and rest:
-            call(gateway.state.sessions.get_or_create, self.session)
-            call(partial(gateway.state.sessions.patch, self.session, model=rest))
         elif (answer := call(gateway.command, text, self.session)) is not None:
             print(clean(f"{answer}\n{_HELP}" if word == "/help" else answer))
         elif text:
@@ -144,25 +147,26 @@ class _Terminal:
 
     def _ask(self, text: str) -> None:
         """Print an answer as it comes; an interrupt aborts the run."""
-        self.events: SimpleQueue[Any] = SimpleQueue()
-        future = self.portal.start_task_soon(self._run, text)
-        future.add_done_callback(lambda _: self.events.put(None))
+        events = self.events = SimpleQueue[Any]()
+        future = self.portal.start_task_soon(self._run, text, events)
+        future.add_done_callback(lambda _: events.put(None))
         midline = False
         try:
-            for event in iter(self.events.get, None):
+            for event in iter(events.get, None):
                 is_text = isinstance(event, TextDelta) and not self.as_json
                 if midline and not is_text:
                     print(flush=True)
                 midline = is_text and not event.text.endswith("\n")
                 self._print(event)
         finally:
+            self.events = None
             future.cancel()
         future.result()
 
-    async def _run(self, text: str) -> None:
+    async def _run(self, text: str, heard: SimpleQueue[Any]) -> None:
         async with aclosing(self.gateway.run(text, session=self.session)) as events:
             async for event in events:
-                self.events.put(event)
+                heard.put(event)
 
     def _print(self, event: Any) -> None:
         match event:
@@ -185,15 +189,24 @@ class _Terminal:
                 self.portal.call(answered.set)
 
     async def approve(self, approval: Approval) -> Decision:
-        """Have the main thread ask the person."""
+        """Have the main thread ask the person, if it is they who wait."""
         answers: list[Decision] = []
-        self.events.put((approval, answers, answered := anyio.Event()))
-        await answered.wait()
+        answered = anyio.Event()
+        if self.events is None or approval.context.session_key != self.session:
+            how = f"/allow {approval.id} or /deny {approval.id}"
+            _aside(f"{approval.reason}: {approval.subject}\nanswer {how}")
+        else:
+            self.events.put((approval, answers, answered))
+        await answered.wait()  # or `obey` resolves it, or another operator
         return answers[0]
 
 
+class _Leave(BaseException):
+    """Leave the conversation, wherever the main thread is."""
+
+
 def _leave(signum: int, frame: object) -> None:
-    raise EOFError
+    raise _Leave
 
 
 def _aside(text: str) -> None:

@@ -11,8 +11,9 @@ import anyio
 from typer import Exit, Option, Typer
 
 import rustyclaw as rc
-from rustyclaw.cli.admin import in_state, is_served
+from rustyclaw.cli.admin import in_state
 from rustyclaw.cli.app import Json
+from rustyclaw.cli.remote import is_served
 from rustyclaw.cli.terminal import clean, show
 from rustyclaw.discovery import discover
 from rustyclaw.hooks import Hooks

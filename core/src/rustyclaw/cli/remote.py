@@ -7,10 +7,15 @@ on loopback and a secret of this start. What answers there is ``POST /rpc``.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from anyio import run
+
 from rustyclaw.config import home_dir
-from rustyclaw.errors import MethodError, RustyclawError
+from rustyclaw.errors import MethodError, RustyclawError, SessionError
+from rustyclaw.sessions.locks import SessionLock
 
 _SECONDS = 60.0
 
@@ -26,8 +31,17 @@ def running_gateway() -> dict[str, Any]:
     """
     try:
         return dict(json.loads((home_dir() / "gateway.json").read_text("utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         raise NotServed("no gateway serves this home; `rustyclaw gateway`") from None
+
+
+async def is_served(home: Path) -> bool:
+    """Return whether a gateway runs for a home."""
+    try:
+        async with SessionLock(home / "gateway", timeout_seconds=0.1):
+            return False
+    except SessionError:
+        return True
 
 
 def ask_gateway(method: str, **params: Any) -> Any:
@@ -36,34 +50,41 @@ def ask_gateway(method: str, **params: Any) -> Any:
     :raises NotServed: Nobody answers there.
     :raises MethodError: The gateway refused it.
     """
-    import http.client
+    from http.client import HTTPException
+
+    try:
+        answer = dict(_post(running_gateway(), {"method": method, "params": params}))
+        if answer.get("ok"):
+            return answer.get("payload")
+        error = dict(answer["error"])
+        refused = MethodError(str(error["message"]), code=str(error.get("code", "")))
+    except (OSError, LookupError, ValueError, TypeError, HTTPException) as exc:
+        if isinstance(exc, ConnectionRefusedError) or not run(is_served, home_dir()):
+            problem = "the gateway of this home is gone"  # killed: its file is left
+            raise NotServed(problem) from None
+        raise RustyclawError(f"the gateway did not answer: {exc!r}") from None
+    raise refused
+
+
+def _post(facts: Mapping[str, Any], frame: Mapping[str, Any]) -> Any:
+    from http.client import HTTPConnection, HTTPSConnection
     from urllib.parse import urlsplit
 
-    facts = running_gateway()
     url = urlsplit(str(facts["url"]))
     if url.scheme == "https":
         import ssl
 
         context = ssl.create_default_context(cafile=facts["certificate"])
         context.check_hostname = False  # it is for another name than this address
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+        connection: HTTPConnection = HTTPSConnection(
             url.netloc, timeout=_SECONDS, context=context
         )
     else:
-        connection = http.client.HTTPConnection(url.netloc, timeout=_SECONDS)
+        connection = HTTPConnection(url.netloc, timeout=_SECONDS)
     headers = {"Authorization": f"Bearer {facts['secret']}"}
     headers["Content-Type"] = "application/json"
-    body = json.dumps({"method": method, "params": params})
     try:
-        connection.request("POST", "/rpc", body, headers)
-        answer = json.loads(connection.getresponse().read())
-    except ConnectionRefusedError:  # it was killed, and left its file behind
-        raise NotServed("the gateway of this home is gone") from None
-    except (OSError, ValueError, http.client.HTTPException) as exc:
-        raise RustyclawError(f"the gateway did not answer: {exc}") from None
+        connection.request("POST", "/rpc", json.dumps(frame), headers)
+        return json.loads(connection.getresponse().read())
     finally:
         connection.close()
-    if not answer.get("ok"):
-        error = answer.get("error", {})
-        raise MethodError(error.get("message", "refused"), code=error.get("code", ""))
-    return answer.get("payload")

@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -118,14 +118,14 @@ class Route:
 class Channel(Connected, ABC):
     """A chat platform: enter it, run it until cancelled, send through it.
 
-    :cvar capabilities: What the platform can do.
+    :ivar capabilities: What the platform can do; settings may have a say in it.
     :ivar folder: Where it may keep what a restart must not lose, such as an offset.
         The gateway sets it before the channel is entered; make it when it is needed.
     """
 
     folder: Path
     Config = ChannelConfig
-    capabilities: ClassVar[Capabilities] = Capabilities()
+    capabilities: Capabilities = Capabilities()
 
     @abstractmethod
     async def run(self, inbox: Inbox) -> None:
@@ -147,10 +147,15 @@ class Channel(Connected, ABC):
         """Show what there is of an answer; `send` puts the whole in its place.
 
         Called while a run goes on, if ``capabilities.draft_seconds`` is set: first
-        with an empty text, as a sign that somebody is at work.
+        with neither text nor draft, as a sign that somebody is at work. What is
+        returned then is on the disk before any text is shown, so that a gateway that
+        is killed goes on with the same draft. A draft with an empty text is to
+        vanish: no answer will come.
 
         :param text: All that was said until now.
-        :param draft: What the last call for this answer returned.
+        :param draft: What a call for this answer returned before.
+        :param reply_to: The id of the message that is answered, after a crash as
+            well: platforms that take an idempotency key can make one of it.
         :returns: The platform's id of the draft, which `Outbound.draft` will name.
         :raises ChannelError: It cannot be shown; the answer comes all the same.
         """

@@ -29,7 +29,7 @@ _HOME = {
     "contracts.hook": "HookContract",
     "contracts.provider": "ProviderContract",
     "contracts.tool": "ToolContract ToolsetContract",
-    "fakes": "FakeChannel FakeProvider Posted call fault hang",
+    "fakes": "Drafted FakeChannel FakeProvider Posted call fault hang",
     "samples": "sample_arguments",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

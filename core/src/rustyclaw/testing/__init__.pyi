@@ -14,6 +14,7 @@ from rustyclaw.testing.contracts.tool import (
     ToolsetContract as ToolsetContract,
 )
 from rustyclaw.testing.fakes import (
+    Drafted as Drafted,
     FakeChannel as FakeChannel,
     FakeProvider as FakeProvider,
     Posted as Posted,

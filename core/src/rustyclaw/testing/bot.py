@@ -51,6 +51,7 @@ class Bot:
     :param home: The gateway's state.
     :param script: What the model answers, as `FakeProvider` takes it.
     :param provider: The model, instead of a script.
+    :param channel: The fake channel, if it shall be a special one.
     :ivar channel: The fake channel; ``deliver`` through it, then `reply`.
     :ivar events: The events of the last `say`.
     """
@@ -61,12 +62,13 @@ class Bot:
         *,
         script: Sequence[Any] | None = None,
         provider: FakeProvider | None = None,
+        channel: FakeChannel | None = None,
         plugins: Mapping[str, object] | None = None,
         config: Mapping[str, Any] | None = None,
         approver: Operator | None = None,
     ) -> None:
         self.provider = provider or FakeProvider(script=script)
-        self.channel = FakeChannel()
+        self.channel = channel or FakeChannel()
         self.events: list[RunEvent] = []
         self.gateway = make_gateway(
             home,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
@@ -188,10 +188,24 @@ class Posted:
         return self.message.text
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafted:
+    """A call of `Channel.draft`, and what it returned."""
+
+    target: Target
+    text: str
+    draft: str | None
+    reply_to: str | None
+    reference: str
+
+
 class FakeChannel(Channel):
     """A chat platform that remembers, and outlives the gateways that use it.
 
     :param name: Its entry-point name.
+    :param draft_seconds: Show drafts, so often.
+    :ivar drafts: All calls of `draft`.
+    :ivar open_drafts: The text of each draft that stands on the platform, by its id.
     :ivar pending: Messages by id that nobody has acknowledged; they are delivered
         again and again, by each new `run` as well.
     :ivar acknowledged: Messages that were.
@@ -202,9 +216,19 @@ class FakeChannel(Channel):
     capabilities = Capabilities(text_limit=4096, media=True, idempotent_send=True)
     redeliver_seconds = 0.02
 
-    def __init__(self, config: Any = None, *, name: str = "fake") -> None:
+    def __init__(
+        self,
+        config: Any = None,
+        *,
+        name: str = "fake",
+        draft_seconds: float | None = None,
+    ) -> None:
         super().__init__(config)
         self.name = name
+        if draft_seconds is not None:
+            self.capabilities = replace(self.capabilities, draft_seconds=draft_seconds)
+        self.drafts: list[Drafted] = []
+        self.open_drafts: dict[str, str] = {}
         self.pending: dict[str, Inbound] = {}
         self.acknowledged: list[Inbound] = []
         self.posted: list[Posted] = []
@@ -266,6 +290,8 @@ class FakeChannel(Channel):
         repeated = self.capabilities.idempotent_send and message.id in known
         message_id = known[message.id] if repeated else f"out-{len(self.posted) + 1}"
         if lands and not repeated:
+            if self.open_drafts.pop(message.draft or "", None) is not None:
+                message_id = str(message.draft)
             self.posted.append(
                 Posted(target=target, message=message, message_id=message_id)
             )
@@ -273,6 +299,38 @@ class FakeChannel(Channel):
         if error is not None:
             raise error
         return Sent(message_id=message_id)
+
+    async def draft(
+        self, target: Target, text: str, draft: str | None, reply_to: str | None
+    ) -> str | None:
+        """Show a draft, or have it vanish."""
+        await checkpoint()
+        reference = draft or f"draft-{len(self.drafts) + 1}"
+        if text or draft is None:
+            self.open_drafts[reference] = text
+        else:
+            self.open_drafts.pop(reference, None)
+        self.drafts.append(
+            Drafted(
+                target=target,
+                text=text,
+                draft=draft,
+                reply_to=reply_to,
+                reference=reference,
+            )
+        )
+        self._change()
+        return reference
+
+    async def shows(self, text: str, *, timeout_seconds: float = 5.0) -> str:
+        """Wait until a draft has a text; return the draft's id.
+
+        :raises TimeoutError: It did not in time.
+        """
+        with anyio.fail_after(timeout_seconds):
+            while text not in self.open_drafts.values():
+                await self._next_change().wait()
+        return next(d for d, shown in self.open_drafts.items() if shown == text)
 
     def fail_next(self, error: Exception | None = None, *, lands: bool = False) -> None:
         """Make one more send fail.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar
 
@@ -39,7 +39,8 @@ class ChannelContract(Contract):
     """What every channel must keep. Define the fixture ``channel``, not entered.
 
     Override `deliver` and `acknowledged` as well, if the platform of your fixture
-    can deliver a message: then the way in is proven, too.
+    can deliver a message: then the way in is proven, too; and `shown`, if the channel
+    shows drafts.
 
     :cvar target: Where the platform of your fixture takes messages.
     """
@@ -57,6 +58,10 @@ class ChannelContract(Contract):
 
     def acknowledged(self, channel: Any) -> bool:
         """Return whether the platform knows that its message has arrived."""
+        raise NotImplementedError
+
+    def shown(self, channel: Any) -> Sequence[str]:
+        """Return the texts that the platform shows, drafts included."""
         raise NotImplementedError
 
     def _gives(self, name: str) -> bool:
@@ -182,6 +187,35 @@ class ChannelContract(Contract):
         assert all(isinstance(sent, Sent) for sent in receipts), receipts
         if channel.capabilities.idempotent_send:
             assert receipts[0] == receipts[1], "the repeated send arrived again"
+
+    async def test_draft(self, channel: Channel) -> None:
+        """If this fails, keep one draft, and let `send` take its place.
+
+        The id that `draft` first returns stays; with an empty text a draft vanishes.
+        Override `shown` as well to prove what the platform shows in the end.
+        """
+        if channel.capabilities.draft_seconds is None:
+            pytest.skip("`capabilities.draft_seconds` is not set")
+        assert channel.capabilities.draft_seconds >= 0
+        drafts, target, receipts = list[str | None](), self.target, list[Sent]()
+        async with self._running(channel, _Inbox()):
+            with anyio.move_on_after(self.patience_seconds):
+                for text in ("", "hello", "hello wor"):
+                    last = drafts[-1] if drafts else None
+                    drafts.append(await channel.draft(target, text, last, None))
+                answer = Outbound(text="hello world", id="contract-3", draft=drafts[-1])
+                receipts.append(await channel.send(target, answer))
+                lone = await channel.draft(target, "never mind", None, None)
+                if lone is not None:
+                    await channel.draft(target, "", lone, None)
+                receipts.append(await channel.send(target, Outbound(text="bye")))
+            shown = self.shown(channel) if self._gives("shown") else None
+        assert len(receipts) == 2, "a draft or a send took too long"
+        assert all(isinstance(sent, Sent) for sent in receipts), receipts
+        assert all(isinstance(d, str | None) and d != "" for d in drafts), drafts
+        named = list(dict.fromkeys(filter(None, drafts)))
+        assert len(named) <= 1, f"one answer got several drafts: {named}"
+        assert shown is None or list(shown) == ["hello world", "bye"], shown
 
     async def test_routes(self, channel: Channel) -> None:
         """If this fails, return `Route` values with an ``async def`` handler."""
