@@ -75,7 +75,7 @@ def systemd_unit() -> str:
     """Return a unit for systemd."""
     config = load_config()
     return _SYSTEMD.format(
-        command=" ".join(map(_quoted, _command())),
+        command=" ".join(_quoted(word).replace("$", "$$") for word in _command()),
         home=_quoted(f"RUSTYCLAW_HOME={config.home}"),
         stop_seconds=int(config.gateway.drain_seconds) + 15,
     )
@@ -103,9 +103,9 @@ def _command() -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Quote a word for a unit file, where `%` and `$` begin something else."""
+    """Quote a word for a unit file, where `%` begins something else."""
     text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"{}"'.format(text.replace("%", "%%").replace("$", "$$"))
+    return '"{}"'.format(text.replace("%", "%%"))
 
 
 def _place(launchd: bool) -> Path:
