@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 from rustyclaw.config import load_config
-from rustyclaw.config.edit import set_config, unset_config
+from rustyclaw.config.edit import edit_config, set_config, unset_config
 from rustyclaw.errors import ConfigError
 
 TEXT = """\
@@ -381,3 +381,44 @@ def test_a_key_that_does_not_exist_is_not_set(tmp_path: Path, dotted: str) -> No
         set_config(path, dotted, 5)
     assert path.read_text() == "old_typo: 1\nagents: {}\n"
     set_config(path, "agents.defaults.max_tokens", 5)  # the old one is no hindrance
+
+
+def test_several_changes_are_one(file: Path) -> None:
+    edit_config(
+        file,
+        drop=[("agents", "list", "1"), ("channels", "telegram", "token")],
+        put=[
+            (("agents", "defaults", "max_tokens"), 7),
+            (("session", "identity_links"), {"ann.b": ["x:1"]}),
+        ],
+    )
+
+    config = load_config(file, env={})
+    assert config.agent_ids == ("one",)
+    assert config.agents.defaults.max_tokens == 7
+    assert config.session.identity_links == {"ann.b": ("x:1",)}
+    assert "# the best one" in file.read_text(encoding="utf-8")
+    edit_config(file, drop=[("session", "identity_links", "ann.b")])
+    assert load_config(file, env={}).session.identity_links == {}
+
+
+def test_one_bad_change_leaves_the_others_undone(file: Path) -> None:
+    with pytest.raises(ConfigError, match="max_tokens"):
+        edit_config(
+            file,
+            put=[
+                (("agents", "list", "0", "name"), "Uno"),
+                (("agents", "defaults", "max_tokens"), -1),
+            ],
+        )
+
+    assert file.read_text(encoding="utf-8") == TEXT
+
+
+def test_a_text_can_be_tried_without_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+
+    assert load_config(path, text="agents: {list: [{id: x}]}").agent_ids == ("x",)
+    with pytest.raises(ConfigError, match=r"^config\.yaml:1: agents\.list\.0\.id: "):
+        load_config(path, text="agents: {list: [{name: x}]}")
+    assert not path.exists()

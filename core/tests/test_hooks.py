@@ -697,3 +697,14 @@ def test_every_spec_says_its_kind_and_its_subject() -> None:
     for name, kind in kinds.items():
         assert (kind.subject == "") == (kind.kind == "observe"), name
     assert kind_of(before_agent_start).subject == "prompt"
+
+
+def test_the_hooks_are_told_in_the_order_of_a_life() -> None:
+    facts = Hooks().facts()
+
+    assert len(facts) == 17
+    assert facts[0].name == "gateway_start"
+    assert facts[-1].name == "gateway_stop"
+    kinds = {fact.name: fact.kind for fact in facts}
+    assert (kinds["before_tool_call"], kinds["llm_input"]) == ("guard", "transform")
+    assert all(fact.doc for fact in facts)

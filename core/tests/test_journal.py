@@ -170,3 +170,11 @@ async def test_only_what_is_old_and_finished_is_forgotten(
     with sqlite3.connect(tmp_path / "state.db") as db:
         assert db.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
     db.close()
+
+
+async def test_a_message_is_found_by_its_source(journal: Journal) -> None:
+    first = message("1", text="hello")
+    await journal.accept(first, "agent:main:main", reply(first))
+
+    assert await journal.find(first.source) == ("agent:main:main", first)
+    assert await journal.find("fake:default:2") is None

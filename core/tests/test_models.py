@@ -161,3 +161,14 @@ async def test_a_provider_may_leave_in_peace(tmp_path: Path) -> None:
         await bot.say("hi")
         assert not provider.left
     assert provider.left
+
+
+async def test_the_catalog_names_what_does_not_open(tmp_path: Path) -> None:
+    broken = Named("b", ProviderError("no key", provider="b"))
+    async with Bot(tmp_path, plugins={"providers.b": broken}) as bot:
+        found = await bot.gateway.models.catalog()
+
+        assert str(found["b"]) == "no key"
+        assert [info.id for info in found["fake"]] == ["fake"]  # type: ignore[union-attr]  # it is no error
+        again = await bot.gateway.models.catalog()
+        assert [info.id for info in again["b"]] == ["fake", "tiny"]  # type: ignore[union-attr]  # it is mended

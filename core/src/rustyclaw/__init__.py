@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _HOME = {
     "cli.remote": "NotServed ask_gateway running_gateway",
     "config": "Config Secret load_config",
-    "config.edit": "replace_config set_config unset_config",
+    "config.edit": "edit_config replace_config set_config unset_config",
     "config.schema": "config_schema",
     "approvals": "Approval Decision",
     "errors": (

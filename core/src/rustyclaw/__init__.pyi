@@ -10,6 +10,7 @@ from rustyclaw.config import (
     load_config as load_config,
 )
 from rustyclaw.config.edit import (
+    edit_config as edit_config,
     replace_config as replace_config,
     set_config as set_config,
     unset_config as unset_config,

@@ -56,6 +56,14 @@ class HookFault(NamedTuple):
     reason: str
 
 
+class HookFacts(NamedTuple):
+    """A hook as it is documented; ``doc`` is its first line."""
+
+    name: str
+    kind: str
+    doc: str
+
+
 @dataclass(slots=True)
 class _Impl:
     """An implementation, prepared for calling."""
@@ -137,6 +145,14 @@ class Hooks:
                 impls = sorted(caller.get_hookimpls(), key=self._place)
                 self._impls[hook] = [_prepare(hook, impl) for impl in impls]
         return refused
+
+    def facts(self) -> list[HookFacts]:
+        """Return what is said of each hook, in the order of a message's life."""
+        return [
+            HookFacts(name, kind_of(spec).kind, (spec.__doc__ or "").partition("\n")[0])
+            for name, spec in vars(hookspecs).items()
+            if hasattr(spec, "__rustyclaw_kind__")
+        ]
 
     def plugins_on(self, hook: str) -> tuple[str, ...]:
         """Return the names of the plugins on a hook, in call order."""

@@ -102,6 +102,22 @@ class Models:
             provider_name=name, provider=opened.provider, info=info, window=window
         )
 
+    async def catalog(self) -> dict[str, Sequence[ModelInfo] | Exception]:
+        """Return what each enabled provider offers, or why it could not be opened."""
+        names = self._loader.enabled("providers")
+        found: dict[str, Sequence[ModelInfo] | Exception] = dict.fromkeys(names, ())
+
+        async def ask(name: str) -> None:
+            try:
+                found[name] = (await self._open(name)).models
+            except Exception as exc:
+                found[name] = exc
+
+        async with anyio.create_task_group() as group:
+            for name in names:
+                group.start_soon(ask, name)
+        return found
+
     async def _first(self) -> tuple[str, _Opened]:
         problem: PluginError | None = None
         for name in self._loader.enabled("providers"):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from functools import partial
 from itertools import takewhile
@@ -29,6 +30,25 @@ def set_config(path: Path, dotted: str, value: Any) -> None:
     :raises ConfigError: The file would be invalid or cannot be written; it is as
         it was.
     """
+    edit_config(path, put=[(dotted.split("."), value)])
+
+
+def unset_config(path: Path, dotted: str) -> None:
+    """Remove one value of a config file; raises as `set_config`."""
+    edit_config(path, drop=[dotted.split(".")])
+
+
+def edit_config(
+    path: Path,
+    *,
+    drop: Iterable[Sequence[str]] = (),
+    put: Iterable[tuple[Sequence[str], Any]] = (),
+) -> None:
+    """Make several changes to a config file, or none; raises as `set_config`.
+
+    :param drop: The ways to values to remove, in this order.
+    :param put: The ways to values to set then.
+    """
     from filelock import FileLock
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -39,7 +59,9 @@ def set_config(path: Path, dotted: str, value: Any) -> None:
     # What the file says must be valid by itself, not only under today's overrides.
     env = {k: v for k, v in os.environ.items() if not k.startswith("RUSTYCLAW_")}
     try:
-        value = value if value is _ABSENT else _written(json.loads(json.dumps(value)))
+        changes: list[tuple[Sequence[str], Any]] = [(keys, _ABSENT) for keys in drop]
+        for keys, value in put:
+            changes.append((keys, _written(json.loads(json.dumps(value)))))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=10, mode=0o600):
             before = read_file(path) if path.exists() else ""
@@ -47,26 +69,24 @@ def set_config(path: Path, dotted: str, value: Any) -> None:
             if document is None:  # ruamel forgets a file of comments alone
                 document = {}
                 buffer.write(before)
-            _place(document, dotted.split("."), value)
+            for keys, value in changes:
+                _place(document, [*keys], value)
             yaml.dump(document, buffer)
             after = _with_comments(before, buffer.getvalue())
             config = parse_config(after, Source(path=path, env=env))
-            for warning in config.warnings if value is not _ABSENT else ():
+            ours = [f"{'.'.join(k)}." for k, v in changes if v is not _ABSENT]
+            for warning in config.warnings:
                 named = warning.partition(": unknown key")[0].rpartition(" ")[2]
-                if f"{dotted}.".startswith(f"{named}."):  # ours, not an older one
+                if any(way.startswith(f"{named}.") for way in ours):  # no older one
                     raise ConfigError(warning)
             if yaml.load(after) != document:  # ruamel stumbles over a few odd values
-                raise ConfigError(f"{dotted!r} cannot be set; use an editor")
+                ways = " ".join(".".join(keys) for keys, _ in changes)
+                raise ConfigError(f"{ways!r} cannot be set; use an editor")
             _replace(path, after)
     except (OSError, TypeError, ValueError, YAMLError) as exc:
         # The text of ruamel's own errors quotes values of the file.
         reason = getattr(exc, "strerror", None) or type(exc).__name__
         raise ConfigError(f"cannot change {str(path)!r}: {reason}") from None
-
-
-def unset_config(path: Path, dotted: str) -> None:
-    """Remove one value of a config file; raises as `set_config`."""
-    set_config(path, dotted, _ABSENT)
 
 
 def replace_config(path: Path, text: str) -> None:

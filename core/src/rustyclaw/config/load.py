@@ -28,19 +28,22 @@ def load_config(
     *,
     home: Path | None = None,
     env: Mapping[str, str] | None = None,
+    text: str | None = None,
 ) -> Config:
     """Read the configuration; without a file everything has its default.
 
     :param path: Default: ``RUSTYCLAW_CONFIG``, or ``config.yaml`` in the home.
     :param home: Default: ``RUSTYCLAW_HOME``, or ``~/.rustyclaw``.
     :param env: Default: the environment of the process.
+    :param text: What the file is to say, to see whether that is valid.
     :raises ConfigError: With one line for each problem.
     """
     env = os.environ if env is None else env
     home = home or home_dir(env)
     given = path or env.get("RUSTYCLAW_CONFIG")
     file = Path(given).expanduser() if given else home / "config.yaml"
-    text = read_file(file) if given or os.path.lexists(file) else ""
+    if text is None:
+        text = read_file(file) if given or os.path.lexists(file) else ""
     return parse_config(text, Source(path=file, home=home, env=env))
 
 

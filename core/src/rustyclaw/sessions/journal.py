@@ -122,6 +122,12 @@ class Journal:
         query = "SELECT 1 FROM inbox WHERE source = ?"
         return bool(await self._rows(query, source))
 
+    async def find(self, source: str) -> tuple[str, Inbound] | None:
+        """Return the session and the text of a message that was accepted."""
+        query = "SELECT session, message FROM inbox WHERE source = ?"
+        rows = await self._rows(query, source)
+        return (rows[0][0], _decode(Inbound, rows[0][1])) if rows else None
+
     async def open_sessions(self) -> list[str]:
         """Return the sessions with accepted messages, oldest first."""
         query = (
