@@ -168,7 +168,18 @@ async def test_the_catalog_names_what_does_not_open(tmp_path: Path) -> None:
     async with Bot(tmp_path, plugins={"providers.b": broken}) as bot:
         found = await bot.gateway.models.catalog()
 
+        assert sorted(found) == ["b", "fake"]
         assert str(found["b"]) == "no key"
         assert [info.id for info in found["fake"]] == ["fake"]  # type: ignore[union-attr]  # it is no error
         again = await bot.gateway.models.catalog()
         assert [info.id for info in again["b"]] == ["fake", "tiny"]  # type: ignore[union-attr]  # it is mended
+
+
+async def test_the_catalog_does_not_wait_for_a_stuck_provider(tmp_path: Path) -> None:
+    stuck = Named("b")
+    stuck.stuck = True
+    async with Bot(tmp_path, plugins={"providers.b": stuck}) as bot:
+        found = await bot.gateway.models.catalog(within_seconds=0.05)
+
+        assert "did not open in 0.05 s" in str(found["b"])
+        assert not isinstance(found["fake"], Exception)

@@ -12,7 +12,7 @@ from rustyclaw import RustyclawError, hookimpl
 from rustyclaw_server.config import ServerConfig
 
 if TYPE_CHECKING:
-    from rustyclaw import Gateway
+    from rustyclaw import Gateway, HookContext, Prompt
 
     from rustyclaw_server.server import Server
 
@@ -45,6 +45,15 @@ class ServerPlugin:
             gateway.request_stop("failed")
             return
         self._server = server
+
+    @hookimpl
+    async def before_agent_start(
+        self, context: HookContext, prompt: Prompt
+    ) -> Prompt | None:
+        """Tell a session what has waited for its next message."""
+        if self._server is None:
+            return None
+        return self._server.system_events.put_into(context.session_key, prompt)
 
     @hookimpl
     async def gateway_stop(self, reason: str) -> None:

@@ -19,8 +19,11 @@ from rustyclaw_server.auth.scopes import PAIRING
 from rustyclaw_server.auth.secret import SharedSecret
 from rustyclaw_server.dedupe import Dedupe
 from rustyclaw_server.health import Health
+from rustyclaw_server.logbook import LogBook
 from rustyclaw_server.methods.base import methods_of
+from rustyclaw_server.restart import Restarts
 from rustyclaw_server.serving import serve
+from rustyclaw_server.systemevents import SystemEvents
 from rustyclaw_server.wire.hub import Hub
 from rustyclaw_server.wire.presence import Presence
 from rustyclaw_server.wire.runs import RunBook
@@ -58,6 +61,10 @@ class Server:
         self.runs = RunBook(gateway, self.hub)
         self.health = Health(self)
         self.dedupe = Dedupe()
+        self.log = LogBook(gateway)
+        self.restarts = Restarts(self)
+        self.system_events = SystemEvents(self)
+        self.config_lock = anyio.Lock()
         self.control_secret = secrets.token_urlsafe(32)
         self.url = ""
         self._unwatch: Callable[[], None] = _nothing
@@ -86,7 +93,9 @@ class Server:
         self.gateway.spawn(self.runs.flush_when_due)
         self.gateway.spawn(self._tick)
         self.gateway.spawn(self._refresh_health)
+        self.gateway.spawn(self.restarts.tell)
         self._write_endpoint()
+        self.log.open()
 
     def _listen(self) -> sockets.socket:
         host, port = self.config.host, self.config.port
@@ -121,6 +130,7 @@ class Server:
         """Tell all clients, and close; see `rustyclaw_server.serving` for the rest."""
         (self.gateway.home / "gateway.json").unlink(missing_ok=True)
         self._unwatch()
+        self.log.close()
         expected = 5000 if reason == "restart" else None
         payload = {"reason": reason, "restartExpectedMs": expected}
         self.hub.broadcast("shutdown", payload)

@@ -39,7 +39,20 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=Wire)
 
 #: The groups, in the order in which clients are told of them.
-GROUPS = ("system", "chat", "sessions")
+GROUPS = (
+    "system",
+    "logs",
+    "usage",
+    "config",
+    "models",
+    "agents",
+    "skills",
+    "channels",
+    "plugins",
+    "hooks",
+    "chat",
+    "sessions",
+)
 
 
 class Nothing(Wire):
