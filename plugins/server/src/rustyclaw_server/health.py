@@ -66,14 +66,17 @@ class Health:
             "durationMs": round((time.perf_counter() - started) * 1000),
             "channels": channels,
             "channelOrder": sorted(channels),
-            "channelLabels": {
-                name: name.replace("_", " ").title() for name in channels
-            },
+            "channelLabels": {name: self.label(name) for name in channels},
             "heartbeatSeconds": 0,
             "defaultAgentId": config.default_agent_id,
             "agents": agents,
             "sessions": await self._sessions(config.default_agent_id, now),
         }
+
+    @staticmethod
+    def label(name: str) -> str:
+        """Return what people call a channel."""
+        return name.replace("_", " ").replace("-", " ").title()
 
     def channel(self, name: str) -> dict[str, Any]:
         """Return how one channel is."""

@@ -12,7 +12,7 @@ from rustyclaw import RustyclawError, hookimpl
 from rustyclaw_server.config import ServerConfig
 
 if TYPE_CHECKING:
-    from rustyclaw import Gateway, HookContext, Prompt
+    from rustyclaw import Gateway, HookContext, Outbound, Prompt, Sent
 
     from rustyclaw_server.server import Server
 
@@ -54,6 +54,14 @@ class ServerPlugin:
         if self._server is None:
             return None
         return self._server.system_events.put_into(context.session_key, prompt)
+
+    @hookimpl
+    async def message_sent(
+        self, message: Outbound, sent: Sent | None, error: str | None
+    ) -> None:
+        """Tell a client that waits what became of its message."""
+        if self._server is not None:
+            self._server.sends.resolve(message.id, sent, error)
 
     @hookimpl
     async def gateway_stop(self, reason: str) -> None:

@@ -10,20 +10,25 @@ import socket as sockets
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from rustyclaw import ConfigError, RustyclawError
+from rustyclaw import ConfigError, Notice, RustyclawError
 
 from rustyclaw_server.auth.address import is_loopback
 from rustyclaw_server.auth.devices import DeviceStore, PairingRequest
 from rustyclaw_server.auth.limiter import Failures, Rate
 from rustyclaw_server.auth.scopes import PAIRING
 from rustyclaw_server.auth.secret import SharedSecret
+from rustyclaw_server.catalog import ModelCatalog
 from rustyclaw_server.dedupe import Dedupe
 from rustyclaw_server.health import Health
+from rustyclaw_server.heartbeats import Heartbeats
+from rustyclaw_server.hookevents import HookEvents
 from rustyclaw_server.logbook import LogBook
 from rustyclaw_server.methods.base import methods_of
 from rustyclaw_server.restart import Restarts
+from rustyclaw_server.sends import Sends
 from rustyclaw_server.serving import serve
 from rustyclaw_server.systemevents import SystemEvents
+from rustyclaw_server.usage import UsageBook
 from rustyclaw_server.wire.hub import Hub
 from rustyclaw_server.wire.presence import Presence
 from rustyclaw_server.wire.runs import RunBook
@@ -31,7 +36,7 @@ from rustyclaw_server.wire.runs import RunBook
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rustyclaw import Gateway
+    from rustyclaw import Gateway, GatewayEvent
 
     from rustyclaw_server.config import ServerConfig
 
@@ -62,12 +67,16 @@ class Server:
         self.health = Health(self)
         self.dedupe = Dedupe()
         self.log = LogBook(gateway)
+        self.catalog = ModelCatalog(gateway)
+        self.heartbeats = Heartbeats(self)
         self.restarts = Restarts(self)
+        self.sends = Sends()
+        self.usage = UsageBook(gateway)
         self.system_events = SystemEvents(self)
         self.config_lock = anyio.Lock()
         self.control_secret = secrets.token_urlsafe(32)
         self.url = ""
-        self._unwatch: Callable[[], None] = _nothing
+        self._unwatch: list[Callable[[], None]] = []
 
     # --- The lifespan -----------------------------------------------------------------
 
@@ -83,7 +92,9 @@ class Server:
         self.gateway.config.redactor.add(self.control_secret)
         for method in methods_of(self):
             self.gateway.methods.add(method, owner="server")
-        self._unwatch = self.gateway.feed.watch(self.runs.hear)
+        for watcher in (self.runs.hear, self.heartbeats.hear, self._hear):
+            self._unwatch.append(self.gateway.feed.watch(watcher))
+        self.gateway.hooks.monitor(HookEvents(self.hub).tell)
         listener = self._listen()
         host, port = listener.getsockname()[:2]
         scheme = "https" if self.config.tls else "http"
@@ -129,7 +140,8 @@ class Server:
     async def stop(self, reason: str) -> None:
         """Tell all clients, and close; see `rustyclaw_server.serving` for the rest."""
         (self.gateway.home / "gateway.json").unlink(missing_ok=True)
-        self._unwatch()
+        while self._unwatch:
+            self._unwatch.pop()()
         self.log.close()
         expected = 5000 if reason == "restart" else None
         payload = {"reason": reason, "restartExpectedMs": expected}
@@ -154,6 +166,11 @@ class Server:
 
     # --- What several parts announce --------------------------------------------------
 
+    def _hear(self, seen: GatewayEvent | Notice) -> None:
+        """Tell operators of a sender who asks to be let in."""
+        if isinstance(seen, Notice) and seen.name == "pairing":
+            self.hub.broadcast("pairing", dict(seen.payload), scope=seen.scope)
+
     def announce_pairing_request(self, request: PairingRequest) -> None:
         """Tell operators that a device asks to be paired."""
         payload = pairing_row(request)
@@ -176,9 +193,6 @@ class Server:
         for connection in self.hub:
             if connection.shared:
                 connection.close(1008, "unauthorized: gateway token changed")
-
-
-def _nothing() -> None: ...
 
 
 def pairing_row(request: PairingRequest) -> dict[str, Any]:

@@ -40,17 +40,8 @@ P = TypeVar("P", bound=Wire)
 
 #: The groups, in the order in which clients are told of them.
 GROUPS = (
-    "system",
-    "logs",
-    "usage",
-    "config",
-    "models",
-    "agents",
-    "skills",
-    "channels",
-    "plugins",
-    "hooks",
-    "chat",
+    *("system", "logs", "usage", "config", "models", "agents", "agentfiles", "skills"),
+    *("channels", "pairing", "sending", "tools", "plugins", "hooks", "chat"),
     "sessions",
 )
 

@@ -1,0 +1,89 @@
+"""The models of all providers, and the one that answers by default."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import anyio
+from rustyclaw import RustyclawError
+
+if TYPE_CHECKING:
+    from rustyclaw import Gateway
+
+_KEPT_SECONDS = 60.0
+_DEFAULT_SECONDS = 5.0
+
+
+class Default(NamedTuple):
+    """What answers when nothing else is said; empty if nobody can tell."""
+
+    provider: str
+    model: str
+    window: int
+
+
+class ModelCatalog:
+    """What the enabled providers offer."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._lock = anyio.Lock()
+        self._rows: list[dict[str, Any]] = []
+        self._problems: dict[str, str] = {}
+        self._default = Default("", "", 0)
+        self._made_at = self._default_at = float("-inf")
+
+    async def rows(self) -> list[dict[str, Any]]:
+        """Return all models, those of a provider in its own order."""
+        await self._refresh()
+        return self._rows
+
+    async def problems(self) -> dict[str, str]:
+        """Return the enabled providers, and why one cannot be used, else nothing."""
+        await self._refresh()
+        return self._problems
+
+    async def default(self) -> Default:
+        """Return the default model; of the default agent if it has one of its own."""
+        if time.monotonic() - self._default_at > _KEPT_SECONDS:
+            config = self._gateway.config
+            named = config.agent(config.default_agent_id).model
+            spec = named or config.agents.defaults.model
+            provider, _, model = (spec or "").partition("/")
+            found = Default(provider, model, 0)
+            with anyio.move_on_after(_DEFAULT_SECONDS):
+                try:
+                    known = await self._gateway.models.resolve(spec)
+                    found = Default(known.provider_name, known.info.id, known.window)
+                    self._default_at = time.monotonic()
+                except RustyclawError:
+                    pass  # it is among the problems
+            self._default = found
+        return self._default
+
+    async def _refresh(self) -> None:
+        async with self._lock:
+            if time.monotonic() - self._made_at <= _KEPT_SECONDS:
+                return
+            rows: list[dict[str, Any]] = []
+            problems = {}
+            for provider, models in sorted(
+                (await self._gateway.models.catalog()).items()
+            ):
+                is_broken = isinstance(models, Exception)
+                problems[provider] = str(models) if is_broken else ""
+                for info in () if isinstance(models, Exception) else models:
+                    row: dict[str, Any] = {"id": info.id, "name": info.id}
+                    row["provider"] = provider
+                    row |= {
+                        "contextWindow": info.context_window,
+                        "maxTokens": info.max_output_tokens,
+                        "reasoning": info.reasoning,
+                        "input": ["text", "image"] if info.vision else ["text"],
+                    }
+                    rows.append(row)
+            self._rows, self._problems = rows, problems
+            # One that was broken may be mended in a moment.
+            age = 0.0 if not any(problems.values()) else _KEPT_SECONDS - 5
+            self._made_at = time.monotonic() - age

@@ -1,0 +1,32 @@
+"""The hooks, and who is on them; event ``hook`` shows their calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rustyclaw_server.auth.scopes import READ
+from rustyclaw_server.hookevents import CAPABILITY
+from rustyclaw_server.methods.base import Anything, Context, method
+from rustyclaw_server.wire.frames import Wire
+
+
+class ListResult(Wire):
+    """The hooks in the order of a message's life."""
+
+    capability: str
+    hooks: list[dict[str, Any]]
+
+
+@method("hooks.list", scope=READ, params=Anything, result=ListResult)
+async def hooks_list(params: Anything, context: Context) -> dict[str, Any]:
+    """Return all hooks, the plugins on each, and how often those have failed."""
+    hooks = context.gateway.hooks
+    rows = []
+    for fact in hooks.facts():
+        plugins = [
+            {"name": name, "faults": hooks.fault_counts[name]}
+            for name in hooks.plugins_on(fact.name)
+        ]
+        row: dict[str, Any] = {"name": fact.name, "kind": fact.kind}
+        rows.append(row | {"description": fact.doc, "plugins": plugins})
+    return {"capability": CAPABILITY, "hooks": rows}
