@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from rustyclaw_server.channelfacts import healthy, labels
+
 if TYPE_CHECKING:
     from rustyclaw_server.server import Server
 
@@ -59,36 +61,24 @@ class Health:
                 "sessions": await self._sessions(agent_id, now),
             }
             agents.append(row)
-        channels = {name: self.channel(name) for name in gateway.channels}
+        channels = {
+            name: healthy(self._server, name)
+            for name in {*config.channels, *gateway.channels}
+        }
         return {
             "ok": True,
             "ts": now,
             "durationMs": round((time.perf_counter() - started) * 1000),
             "channels": channels,
             "channelOrder": sorted(channels),
-            "channelLabels": {name: self.label(name) for name in channels},
+            "channelLabels": {
+                name: labels(self._server, name)["label"] for name in channels
+            },
             "heartbeatSeconds": 0,
             "defaultAgentId": config.default_agent_id,
             "agents": agents,
             "sessions": await self._sessions(config.default_agent_id, now),
         }
-
-    @staticmethod
-    def label(name: str) -> str:
-        """Return what people call a channel."""
-        return name.replace("_", " ").replace("-", " ").title()
-
-    def channel(self, name: str) -> dict[str, Any]:
-        """Return how one channel is."""
-        status = self._server.gateway.channels[name]
-        row: dict[str, Any] = {
-            "configured": True,
-            "running": status.state in ("starting", "connected"),
-            "connected": status.state == "connected",
-        }
-        if status.error:
-            row["lastError"] = status.error
-        return row
 
     async def _sessions(self, agent_id: str, now: int) -> dict[str, Any]:
         gateway = self._server.gateway

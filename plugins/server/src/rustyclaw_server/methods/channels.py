@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
 from pydantic import Field
 from rustyclaw import ConfigError, MethodError, edit_config
 
-from rustyclaw_server import configfile
+from rustyclaw_server import channelfacts, configfile
 from rustyclaw_server.auth.scopes import ADMIN, READ
 from rustyclaw_server.methods.base import Context, Loose, method
 from rustyclaw_server.methods.config import announce
 from rustyclaw_server.wire.frames import Wire
-
-if TYPE_CHECKING:
-    from rustyclaw_server.server import Server
 
 _SEND_SECONDS = 30.0
 _LOGIN_MS = 30_000
@@ -41,8 +38,8 @@ async def channels_status(params: StatusParams, context: Context) -> dict[str, A
     server = context.server
     sections = context.gateway.config.channels
     names = sorted({*sections, *context.gateway.channels})
-    accounts = {name: _accounts(server, name) for name in names}
-    labels = {name: _labels(server, name) for name in names}
+    accounts = {name: channelfacts.accounts(server, name) for name in names}
+    labels = {name: channelfacts.labels(server, name) for name in names}
     return {
         "ts": int(time.time() * 1000),
         "channelOrder": names,
@@ -50,79 +47,10 @@ async def channels_status(params: StatusParams, context: Context) -> dict[str, A
         "channelDetailLabels": {n: row["detailLabel"] for n, row in labels.items()},
         "channelSystemImages": {n: row["systemImage"] for n, row in labels.items()},
         "channelMeta": [{"id": name, **labels[name]} for name in names],
-        "channels": {name: _summary(accounts[name][0]) for name in names},
+        "channels": {name: channelfacts.summary(accounts[name][0]) for name in names},
         "channelAccounts": accounts,
         "channelDefaultAccountId": {n: accounts[n][0]["accountId"] for n in names},
     }
-
-
-def _labels(server: Server, name: str) -> dict[str, str]:
-    facts = _facts(server, name)
-    label = str(facts.get("label") or server.health.label(name))
-    return {
-        "label": label,
-        "detailLabel": str(facts.get("detailLabel") or label),
-        "systemImage": str(facts.get("systemImage") or "message"),
-    }
-
-
-def _facts(server: Server, name: str) -> dict[str, Any]:
-    """Return what a channel tells of itself, without secrets."""
-    delivery = server.gateway.deliveries.get(name)
-    if delivery is None:
-        return {}
-    try:
-        facts = server.gateway.redact(dict(delivery.channel.status()))
-    except Exception as exc:  # it is code of a plugin
-        return {"lastError": str(server.gateway.redact(f"status failed: {exc}"))}
-    return facts if isinstance(facts, dict) else {}
-
-
-def _accounts(server: Server, name: str) -> list[dict[str, Any]]:
-    """Return the accounts of a channel; usually there is one, ``default``."""
-    status = server.gateway.channels.get(name)
-    section = server.gateway.config.channels.get(name, {})
-    enabled = str(section.get("enabled", True)).lower() != "false"
-    facts = _facts(server, name)
-    state = status.state if status else "stopped"
-    row: dict[str, Any] = {
-        "accountId": "default",
-        "enabled": enabled,
-        "configured": True,
-        "tokenSource": "config" if section else "none",
-        "running": state in ("starting", "connected"),
-        "connected": state == "connected",
-        "state": state,
-        "lastStartAt": _ms(status.since if status else None),
-        "lastStopAt": None,
-        "lastError": (status.error if status else "") or _why(enabled, state),
-        "lastProbeAt": None,
-        "lastInboundAt": _ms(status.last_message if status else None),
-        "lastOutboundAt": _ms(status.last_sent if status else None),
-        "mode": None,
-        "allowUnmentionedGroups": section.get("require_mention") in (False, "false"),
-        "dmPolicy": section.get("dm_policy", "pairing"),
-    }
-    accounts = facts.pop("accounts", None)
-    row |= {key: value for key, value in facts.items() if key not in ("label",)}
-    if not isinstance(accounts, list) or not accounts:
-        return [row]
-    return [{**row, **one} for one in accounts if isinstance(one, dict)] or [row]
-
-
-def _why(enabled: bool, state: str) -> str | None:
-    if not enabled:
-        return "disabled"
-    return "not started" if state == "stopped" else None
-
-
-def _summary(account: dict[str, Any]) -> dict[str, Any]:
-    left_out = ("accountId", "enabled", "lastInboundAt", "lastOutboundAt")
-    return {key: value for key, value in account.items() if key not in left_out}
-
-
-def _ms(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds * 1000)
 
 
 # --- Start and stop -------------------------------------------------------------------
@@ -219,7 +147,7 @@ async def web_login_start(params: WebLoginParams, context: Context) -> dict[str,
     delivery.start()
     with anyio.move_on_after((params.timeout_ms or _LOGIN_MS) / 1000):
         while True:
-            facts = _facts(context.server, name)
+            facts = channelfacts.facts(context.server, name)
             if url := facts.get("qrDataUrl"):
                 return {"message": "Scan this QR code.", "qrDataUrl": url}
             if facts.get("linked") is True:
@@ -236,7 +164,7 @@ async def web_login_wait(params: WebLoginParams, context: Context) -> dict[str, 
     name = _qr_channel(params, context)
     with anyio.move_on_after((params.timeout_ms or 4 * _LOGIN_MS) / 1000):
         while True:
-            if _facts(context.server, name).get("linked") is True:
+            if channelfacts.facts(context.server, name).get("linked") is True:
                 return {"connected": True, "message": f"{name} is linked."}
             await anyio.sleep(0.1)
     return {"connected": False, "message": "Still waiting for the scan."}
@@ -244,7 +172,7 @@ async def web_login_wait(params: WebLoginParams, context: Context) -> dict[str, 
 
 def _qr_channel(params: WebLoginParams, context: Context) -> str:
     for name in context.gateway.deliveries:
-        facts = _facts(context.server, name)
+        facts = channelfacts.facts(context.server, name)
         if params.channel in (None, name) and {"qrDataUrl", "linked"} & facts.keys():
             return name
     raise MethodError("web login provider is not available")

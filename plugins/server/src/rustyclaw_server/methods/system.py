@@ -9,6 +9,7 @@ from pydantic import Field
 from rustyclaw import MethodError, __version__
 
 from rustyclaw_server.auth.scopes import ADMIN, READ, WRITE, has
+from rustyclaw_server.channelfacts import title
 from rustyclaw_server.methods.base import Anything, Context, Loose, method
 from rustyclaw_server.wire.frames import Wire
 
@@ -80,7 +81,7 @@ async def status(params: Anything, context: Context) -> dict[str, Any]:
             "agents": beats,
         },
         "channelSummary": [
-            f"{server.health.label(name)}: {channel.state}"
+            f"{title(name)}: {channel.state}"
             for name, channel in sorted(gateway.channels.items())
         ],
         "queuedSystemEvents": events,
