@@ -120,6 +120,7 @@ async def serving(
         discover=False,
     )
     async with gateway, AsyncExitStack() as stack:
+        await made[0].decided.wait()  # on a busy machine it is still starting
         server = made[0]._server
         assert server is not None, "the server has not started; see the log"
         yield Running(

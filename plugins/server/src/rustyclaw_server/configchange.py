@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
+import yaml
 from rustyclaw import ConfigError
 
 from rustyclaw_server.configfile import (
@@ -31,11 +33,18 @@ def restored_text(text: str, file: ConfigFile) -> str:
     parsed, places = parse(text)
     whole = restored(parsed, file.parsed)
     spans = {
-        span(node): json.dumps(at(whole, keys), ensure_ascii=False)
+        span(node): _written(at(whole, keys))
         for keys, node in places.items()
         if REDACTED in node.value
     }
     return replaced(text, spans)
+
+
+def _written(value: Any) -> str:
+    """Return a scalar as YAML that means the same wherever it stands."""
+    if isinstance(value, str):
+        return str(yaml.safe_dump(value, default_style='"', width=inf)).rstrip("\n")
+    return json.dumps(value)
 
 
 def _with_comments(text: str, file: ConfigFile) -> str:

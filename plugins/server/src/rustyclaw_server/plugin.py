@@ -6,6 +6,7 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 from rustyclaw import RustyclawError, hookimpl
 
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SERVER = "rustyclaw_server.server"
+#: Of the time that a hook has, what is waited for the server.
+_PATIENCE = 0.8
 
 
 class ServerPlugin:
-    """Serves a gateway that serves its channels; an embedded one has no port."""
+    """Serves a gateway that serves its channels; an embedded one has no port.
+
+    :ivar decided: Whether it listens, or cannot.
+    """
 
     Config = ServerConfig
+
+    decided: anyio.Event
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
@@ -32,19 +40,30 @@ class ServerPlugin:
 
     @hookimpl
     async def gateway_start(self, gateway: Gateway) -> None:
-        """Listen; a gateway that cannot be served safely stops."""
+        """Listen; a gateway that cannot be served safely stops.
+
+        A hook has little time, and a small machine needs long to import a server:
+        there it goes on starting while the rest of the gateway does.
+        """
         if not (self._config.enabled and gateway.serving):
             return
-        # The libraries of a server take a while to import: not on the event loop.
-        module = await anyio.to_thread.run_sync(import_module, _SERVER)
-        server: Server = module.Server(gateway, self._config)
+        self.decided = anyio.Event()
+        gateway.spawn(self._start, gateway)
+        with anyio.move_on_after(_PATIENCE * gateway.config.plugins.budget_seconds):
+            await self.decided.wait()
+
+    async def _start(self, gateway: Gateway) -> None:
         try:
+            # Not on the event loop, which others need.
+            module = await anyio.to_thread.run_sync(import_module, _SERVER)
+            server: Server = module.Server(gateway, self._config)
             await server.start()
+            self._server = server
         except RustyclawError as exc:
             logger.error("the server does not start: %s", exc)
             gateway.request_stop("failed")
-            return
-        self._server = server
+        finally:
+            self.decided.set()
 
     @hookimpl
     async def before_agent_start(
