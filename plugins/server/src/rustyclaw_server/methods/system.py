@@ -62,12 +62,12 @@ async def status(params: Anything, context: Context) -> dict[str, Any]:
                 "everyMs": beat["everyMs"],
             }
         )
-        infos = await gateway.state.sessions.list(agent=agent_id)
+        infos = await gateway.state.sessions.list(agent=agent_id, limit=_RECENT)
         by_agent.append(
             {
                 "agentId": agent_id,
                 "path": agent["sessions"]["path"] if is_admin else "[redacted]",
-                "count": len(infos),
+                "count": max(agent["sessions"]["count"], len(infos)),
                 "recent": [_session(server, i, default) for i in infos[:_RECENT]],
             }
         )
