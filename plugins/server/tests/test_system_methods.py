@@ -101,6 +101,8 @@ async def test_waking_later_waits_for_the_next_message(running: Running) -> None
     await say(running, "hi")
 
     assert "look" in running.provider.requests[-1].messages[-1].text
+    with pytest.raises(Failed, match="there is no agent 'nobody'"):
+        await client.ask("wake", mode="now", text="x", sessionKey="agent:nobody:main")
     for params in ({"mode": "now"}, {"mode": "x", "text": "y"}, {"text": "y"}):
         with pytest.raises(Failed, match="invalid wake params"):
             await client.ask("wake", **params)

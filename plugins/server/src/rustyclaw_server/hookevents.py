@@ -27,7 +27,7 @@ class HookEvents:
 
     def tell(self, call: HookCall) -> None:
         """Tell those who watch; a monitor of `Gateway.hooks`, so it must be quick."""
-        if not any(CAPABILITY in connection.caps for connection in self._hub):
+        if not self._hub.wants(CAPABILITY):
             return
         context = call.context
         payload = {

@@ -109,6 +109,7 @@ class Server:
         self.gateway.spawn(self.restarts.tell)
         self._write_endpoint()
         self.log.open()
+        logger.info("listening on %s", self.url)
 
     def _listen(self) -> sockets.socket:
         host, port = self.config.host, self.config.port

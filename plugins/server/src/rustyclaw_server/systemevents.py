@@ -63,9 +63,11 @@ class SystemEvents:
         At once means a run, whose answer goes to the chat that the session last used.
 
         :returns: The id of the run; empty if there is none.
+        :raises ConfigError: There is no such agent.
         """
         gateway = self._server.gateway
         key = gateway.key(session)
+        gateway.config.agent(key.split(":")[1])  # an unknown agent is an error now
         if not now:
             self.add(key, text)
             return ""

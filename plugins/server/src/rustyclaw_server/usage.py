@@ -91,10 +91,10 @@ class UsageBook:
         """Return all that was said in a range, also before sessions were reset."""
         gateway, found = self._gateway, list[Line]()
         paths = await anyio.to_thread.run_sync(_transcripts, gateway.home, days)
-        by_agent = {info.agent_id: info for info in await gateway.state.sessions.list()}
-        for agent_id, path in paths:
-            if info := by_agent.get(agent_id):
-                found += await self.lines(replace(info, session_id=path.stem))
+        for agent_id in {agent_id for agent_id, _ in paths}:
+            for info in await gateway.state.sessions.list(agent=agent_id, limit=1):
+                for path in (path for of, path in paths if of == agent_id):
+                    found += await self.lines(replace(info, session_id=path.stem))
         return [line for line in found if days.has(line.time)]
 
     async def lines(self, info: Any) -> tuple[Line, ...]:

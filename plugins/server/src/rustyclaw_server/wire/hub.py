@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
+        self._caps = Counter[str]()
         self.presence_version = 1
         self.health_version = 1
 
@@ -38,10 +40,16 @@ class Hub:
     def add(self, connection: Connection) -> None:
         """Let a connection hear of events."""
         self._connections[connection.id] = connection
+        self._caps.update(connection.caps)
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._connections.pop(connection.id, None)
+        if self._connections.pop(connection.id, None):
+            self._caps.subtract(connection.caps)
+
+    def wants(self, cap: str) -> bool:
+        """Return whether any connection has said that it wants something."""
+        return self._caps[cap] > 0
 
     def get(self, conn_id: str) -> Connection | None:
         """Return a connection by its id."""
