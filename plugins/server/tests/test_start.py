@@ -1,4 +1,4 @@
-"""The server starts in the background where a hook would not have the time."""
+"""The server starts however slow the machine is; restarts come once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import pytest
 from rustyclaw_server.server import Server
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,20 +20,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SERVER = "rustyclaw_server.server"
-#: Of the time that a hook has, what is waited for the server.
-_PATIENCE = 0.8
+
+def _import() -> ModuleType:
+    """Import the server with its methods; the libraries behind it take a while."""
+    base = import_module("rustyclaw_server.methods.base")
+    for group in base.GROUPS:
+        import_module(f"rustyclaw_server.methods.{group}")
+    return import_module("rustyclaw_server.server")
 
 
 class ServerPlugin:
-    """Serves a gateway that serves its channels; an embedded one has no port.
-
-    :ivar decided: Whether it listens, or cannot.
-    """
+    """Serves a gateway that serves its channels; an embedded one has no port."""
 
     Config = ServerConfig
-
-    decided: anyio.Event
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
@@ -40,30 +40,20 @@ class ServerPlugin:
 
     @hookimpl
     async def gateway_start(self, gateway: Gateway) -> None:
-        """Listen; a gateway that cannot be served safely stops.
-
-        A hook has little time, and a small machine needs long to import a server:
-        there it goes on starting while the rest of the gateway does.
-        """
+        """Listen; a gateway that cannot be served safely stops."""
         if not (self._config.enabled and gateway.serving):
             return
-        self.decided = anyio.Event()
-        gateway.spawn(self._start, gateway)
-        with anyio.move_on_after(_PATIENCE * gateway.config.plugins.budget_seconds):
-            await self.decided.wait()
-
-    async def _start(self, gateway: Gateway) -> None:
-        try:
-            # Not on the event loop, which others need.
-            module = await anyio.to_thread.run_sync(import_module, _SERVER)
+        # On a slow machine this takes longer than a hook may; half a server is none.
+        with anyio.CancelScope(shield=True):
+            module = await anyio.to_thread.run_sync(_import)
             server: Server = module.Server(gateway, self._config)
-            await server.start()
+            try:
+                await server.start()
+            except RustyclawError as exc:
+                logger.error("the server does not start: %s", exc)
+                gateway.request_stop("failed")
+                return
             self._server = server
-        except RustyclawError as exc:
-            logger.error("the server does not start: %s", exc)
-            gateway.request_stop("failed")
-        finally:
-            self.decided.set()
 
     @hookimpl
     async def before_agent_start(

@@ -10,7 +10,6 @@ import socket as sockets
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.to_thread
 from rustyclaw import ConfigError, Notice, RustyclawError
 
 from rustyclaw_server.auth.address import is_loopback
@@ -24,7 +23,7 @@ from rustyclaw_server.health import Health
 from rustyclaw_server.heartbeats import Heartbeats
 from rustyclaw_server.hookevents import HookEvents
 from rustyclaw_server.logbook import LogBook
-from rustyclaw_server.methods.base import import_groups, methods_of
+from rustyclaw_server.methods.base import methods_of
 from rustyclaw_server.restart import Restarts
 from rustyclaw_server.sends import Sends
 from rustyclaw_server.serving import serve
@@ -87,7 +86,6 @@ class Server:
         :raises RustyclawError: It would not be safe, or the port is taken.
         """
         check_safety(self.config)
-        await anyio.to_thread.run_sync(import_groups)
         await self.devices.load()
         if self.secret.mode in ("token", "password"):
             self.gateway.config.redactor.add(self.secret.value())

@@ -115,12 +115,6 @@ def method(
     return mark
 
 
-def import_groups() -> None:
-    """Import all groups, which takes a while: call it in a thread."""
-    for group in GROUPS:
-        import_module(f"rustyclaw_server.methods.{group}")
-
-
 def methods_of(server: Server) -> Iterator[Method]:
     """Yield the methods of all groups, bound to a server."""
     for group in GROUPS:
