@@ -703,8 +703,7 @@ def test_the_hooks_are_told_in_the_order_of_a_life() -> None:
     facts = Hooks().facts()
 
     assert len(facts) == 17
-    assert facts[0].name == "gateway_start"
-    assert facts[-1].name == "gateway_stop"
-    kinds = {fact.name: fact.kind for fact in facts}
+    assert (facts[0][0], facts[-1][0]) == ("gateway_start", "gateway_stop")
+    kinds = {name: kind for name, kind, _ in facts}
     assert (kinds["before_tool_call"], kinds["llm_input"]) == ("guard", "transform")
-    assert all(fact.doc for fact in facts)
+    assert all(doc for _, _, doc in facts)

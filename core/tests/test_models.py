@@ -163,23 +163,13 @@ async def test_a_provider_may_leave_in_peace(tmp_path: Path) -> None:
     assert provider.left
 
 
-async def test_the_catalog_names_what_does_not_open(tmp_path: Path) -> None:
+async def test_a_provider_says_what_it_offers(tmp_path: Path) -> None:
     broken = Named("b", ProviderError("no key", provider="b"))
     async with Bot(tmp_path, plugins={"providers.b": broken}) as bot:
-        found = await bot.gateway.models.catalog()
+        with pytest.raises(ProviderError, match="no key"):
+            await bot.gateway.models.of("b")
 
-        assert sorted(found) == ["b", "fake"]
-        assert str(found["b"]) == "no key"
-        assert [info.id for info in found["fake"]] == ["fake"]  # type: ignore[union-attr]  # it is no error
-        again = await bot.gateway.models.catalog()
-        assert [info.id for info in again["b"]] == ["fake", "tiny"]  # type: ignore[union-attr]  # it is mended
-
-
-async def test_the_catalog_does_not_wait_for_a_stuck_provider(tmp_path: Path) -> None:
-    stuck = Named("b")
-    stuck.stuck = True
-    async with Bot(tmp_path, plugins={"providers.b": stuck}) as bot:
-        found = await bot.gateway.models.catalog(within_seconds=0.05)
-
-        assert "did not open in 0.05 s" in str(found["b"])
-        assert not isinstance(found["fake"], Exception)
+        assert [info.id for info in await bot.gateway.models.of("b")] == [
+            "fake",
+            "tiny",
+        ]

@@ -56,14 +56,6 @@ class HookFault(NamedTuple):
     reason: str
 
 
-class HookFacts(NamedTuple):
-    """A hook as it is documented; ``doc`` is its first line."""
-
-    name: str
-    kind: str
-    doc: str
-
-
 @dataclass(slots=True)
 class _Impl:
     """An implementation, prepared for calling."""
@@ -146,13 +138,12 @@ class Hooks:
                 self._impls[hook] = [_prepare(hook, impl) for impl in impls]
         return refused
 
-    def facts(self) -> list[HookFacts]:
-        """Return what is said of each hook, in the order of a message's life."""
-        return [
-            HookFacts(name, kind_of(spec).kind, (spec.__doc__ or "").partition("\n")[0])
-            for name, spec in vars(hookspecs).items()
-            if hasattr(spec, "__rustyclaw_kind__")
+    def facts(self) -> list[tuple[str, str, str]]:
+        """Return name, kind and first line of documentation of all hooks, in order."""
+        specs = [
+            s for s in vars(hookspecs).values() if hasattr(s, "__rustyclaw_kind__")
         ]
+        return [(s.__name__, kind_of(s).kind, s.__doc__.split("\n")[0]) for s in specs]
 
     def plugins_on(self, hook: str) -> tuple[str, ...]:
         """Return the names of the plugins on a hook, in call order."""

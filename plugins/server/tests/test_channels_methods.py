@@ -10,6 +10,7 @@ import anyio
 import pytest
 from rustyclaw import ChannelError, ModelInfo, ProviderError, load_config, tool
 from rustyclaw.testing import FakeChannel, FakeProvider
+from rustyclaw_server import catalog
 from rustyclaw_server.methods.tools import COMMANDS
 
 from .client import PAIRING, READ, WRITE, Failed
@@ -39,6 +40,14 @@ class Broken(FakeProvider):
 
     async def __aenter__(self) -> Self:
         raise ProviderError(f"bad key {SECRET}", kind="auth", provider="broken")
+
+
+class Stuck(FakeProvider):
+    """A provider that hangs while it opens."""
+
+    async def __aenter__(self) -> Self:
+        await anyio.sleep_forever()
+        return self
 
 
 class Seeing(FakeProvider):
@@ -301,6 +310,22 @@ async def test_a_broken_provider_does_not_break_the_list(running: Running) -> No
     assert by_name["broken"]["status"] == "missing"
     assert SECRET not in json.dumps(auth)
     assert Seeing.asked == 1
+
+
+async def test_a_stuck_provider_is_not_waited_for(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "_OPEN_SECONDS", 0.05)
+    broken = running.gateway.loader.load("providers", "broken")
+    monkeypatch.setattr(broken, "__class__", Stuck)
+    client = await running.client(scopes=[READ])
+
+    auth = (await client.ask("models.authStatus"))["providers"]
+
+    assert {row["provider"]: row.get("reason") for row in auth} == {
+        "fake": None,
+        "broken": "it did not open in 0.05 s",
+    }
 
 
 async def test_tools_are_listed_by_plugin(running: Running) -> None:

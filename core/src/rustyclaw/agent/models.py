@@ -102,25 +102,9 @@ class Models:
             provider_name=name, provider=opened.provider, info=info, window=window
         )
 
-    async def catalog(
-        self, within_seconds: float = 10.0
-    ) -> dict[str, Sequence[ModelInfo] | Exception]:
-        """Return what each enabled provider offers, or why it could not be opened."""
-        found: dict[str, Sequence[ModelInfo] | Exception] = {}
-
-        async def ask(name: str) -> None:
-            problem = f"provider {name!r} did not open in {within_seconds:g} s"
-            found[name] = ProviderError(problem, kind="timeout", provider=name)
-            with anyio.move_on_after(within_seconds):
-                try:
-                    found[name] = (await self._open(name)).models
-                except Exception as exc:
-                    found[name] = exc
-
-        async with anyio.create_task_group() as group:
-            for name in self._loader.enabled("providers"):
-                group.start_soon(ask, name)
-        return found
+    async def of(self, provider: str) -> Sequence[ModelInfo]:
+        """Return what a provider offers; raises as `resolve`."""
+        return (await self._open(provider)).models
 
     async def _first(self) -> tuple[str, _Opened]:
         problem: PluginError | None = None

@@ -9,10 +9,13 @@ import anyio
 from rustyclaw import RustyclawError
 
 if TYPE_CHECKING:
-    from rustyclaw import Gateway
+    from collections.abc import Sequence
+
+    from rustyclaw import Gateway, ModelInfo
 
 _KEPT_SECONDS = 60.0
 _DEFAULT_SECONDS = 5.0
+_OPEN_SECONDS = 10.0
 
 
 class Default(NamedTuple):
@@ -21,6 +24,13 @@ class Default(NamedTuple):
     provider: str
     model: str
     window: int
+
+
+class _Offer(NamedTuple):
+    """What a provider offers, or why it cannot be used."""
+
+    models: Sequence[ModelInfo] = ()
+    problem: str = ""
 
 
 class ModelCatalog:
@@ -66,24 +76,36 @@ class ModelCatalog:
         async with self._lock:
             if time.monotonic() - self._made_at <= _KEPT_SECONDS:
                 return
-            rows: list[dict[str, Any]] = []
-            problems = {}
-            for provider, models in sorted(
-                (await self._gateway.models.catalog()).items()
-            ):
-                is_broken = isinstance(models, Exception)
-                problems[provider] = str(models) if is_broken else ""
-                for info in () if isinstance(models, Exception) else models:
-                    row: dict[str, Any] = {"id": info.id, "name": info.id}
-                    row["provider"] = provider
-                    row |= {
-                        "contextWindow": info.context_window,
-                        "maxTokens": info.max_output_tokens,
-                        "reasoning": info.reasoning,
-                        "input": ["text", "image"] if info.vision else ["text"],
-                    }
-                    rows.append(row)
+            found = dict.fromkeys(self._gateway.loader.enabled("providers"), _Offer())
+            async with anyio.create_task_group() as group:
+                for provider in found:
+                    group.start_soon(self._ask, provider, found)
+            rows = [
+                {
+                    "id": info.id,
+                    "name": info.id,
+                    "provider": provider,
+                    "contextWindow": info.context_window,
+                    "maxTokens": info.max_output_tokens,
+                    "reasoning": info.reasoning,
+                    "input": ["text", "image"] if info.vision else ["text"],
+                }
+                for provider in sorted(found)
+                for info in found[provider].models
+            ]
+            problems = {name: found[name].problem for name in sorted(found)}
             self._rows, self._problems = rows, problems
             # One that was broken may be mended in a moment.
             age = 0.0 if not any(problems.values()) else _KEPT_SECONDS - 5
             self._made_at = time.monotonic() - age
+
+    async def _ask(self, provider: str, found: dict[str, _Offer]) -> None:
+        text = f"it did not open in {_OPEN_SECONDS:g} s"
+        found[provider] = _Offer(problem=text)
+        with anyio.move_on_after(_OPEN_SECONDS):
+            try:
+                models = await self._gateway.models.of(provider)
+                found[provider] = _Offer(models=models)
+            except Exception as exc:  # it is code of a plugin
+                text = str(exc) or type(exc).__name__
+                found[provider] = _Offer(problem=text)

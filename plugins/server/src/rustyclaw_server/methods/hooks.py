@@ -23,10 +23,11 @@ async def hooks_list(params: Anything, context: Context) -> dict[str, Any]:
     hooks = context.gateway.hooks
     rows = []
     for fact in hooks.facts():
+        hook, kind, doc = fact
         plugins = [
             {"name": name, "faults": hooks.fault_counts[name]}
-            for name in hooks.plugins_on(fact.name)
+            for name in hooks.plugins_on(hook)
         ]
-        row: dict[str, Any] = {"name": fact.name, "kind": fact.kind}
-        rows.append(row | {"description": fact.doc, "plugins": plugins})
+        row: dict[str, Any] = {"name": hook, "kind": kind, "description": doc}
+        rows.append(row | {"plugins": plugins})
     return {"capability": CAPABILITY, "hooks": rows}
