@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
-from rustyclaw import ConfigError, Gateway
-from rustyclaw.testing import make_gateway
+from rustyclaw import ConfigError, Gateway, PluginConfig, Secret
+from rustyclaw.testing import FakeChannel, make_gateway
 from rustyclaw_server import configfile
 from rustyclaw_server.configchange import changes, merged, restored, restored_text
 from rustyclaw_server.configfile import REDACTED, ConfigFile
@@ -62,6 +62,46 @@ async def test_no_secret_is_shown(gateway: Gateway) -> None:
     assert "# the bot's" in file.raw
     assert yaml.safe_load(file.raw)["agents"] == {
         "list": [{"id": "a", "name": "Ann"}, {"id": "b"}]
+    }
+
+
+class Odd(PluginConfig):
+    """A section whose secrets have names that do not tell."""
+
+    inner: dict[str, str] = {}
+    webhook: Secret | None = None
+    hosts: tuple[Secret, ...] = ()
+
+
+class OddChannel(FakeChannel):
+    Config = Odd  # type: ignore[assignment]  # a channel's, in real life
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_what_a_model_calls_secret_is_not_shown(
+    tmp_path: Path, enabled: bool, anyio_backend: Any
+) -> None:
+    text = f"""
+channels:
+  odd:
+    {{webhook: hush-one, hosts: [hush-two], inner: 7, enabled: {str(enabled).lower()}}}
+  gone: {{url: hush-three, n: 5, on: yes, mode: "${{X}}", room: hush-four}}
+"""
+    plugins = {"channels.odd": OddChannel()}
+    async with make_gateway(tmp_path, plugins=plugins) as gateway:
+        gateway.config.path.write_text(text)
+        file = configfile.read(gateway)
+
+    shown = json.dumps([file.raw, file.shown, file.config])
+    assert "hush" not in shown
+    assert file.shown["channels"]["odd"]["inner"] == 7
+    gone = file.shown["channels"]["gone"]
+    assert gone == {
+        "url": REDACTED,
+        "n": 5,
+        "on": "yes",
+        "mode": "${X}",
+        "room": REDACTED,
     }
 
 

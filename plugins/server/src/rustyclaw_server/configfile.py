@@ -28,6 +28,8 @@ REDACTED = "__OPENCLAW_REDACTED__"
 #: What the core puts in the place of a secret.
 _SCRUBBED = "***"
 _BYTES, _DEPTH, _VALUES = 1_048_576, 64, 20_000
+#: A text of so many characters may be a secret.
+_TELLING = 6
 _VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*\}", re.ASCII)
 Kind = Literal["providers", "channels", "tools", "hooks", "compactors"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -80,6 +82,8 @@ def read(gateway: Gateway) -> ConfigFile:
             is_readable = True
         config, issues = check(gateway, text)
     shown = _hidden(parsed, _secret_ways(parsed, gateway, config))
+    whole = config.redacted() if config else {}
+    whole = _hidden(whole, _secret_ways(whole, gateway, config))
     raw = _masked(text, shown, places, gateway) if is_readable else None
     return ConfigFile(
         path=path,
@@ -88,7 +92,7 @@ def read(gateway: Gateway) -> ConfigFile:
         parsed=parsed,
         shown=shown,
         raw=raw,
-        config=_marked(gateway.redact(config.redacted())) if config else {},
+        config=_marked(whole),
         issues=issues,
         warnings=[issue(line) for line in (config.warnings if config else ())],
     )
@@ -111,7 +115,8 @@ def check(gateway: Gateway, text: str) -> tuple[Config | None, list[dict[str, st
     issues = []
     for kind in _KINDS:
         for name, section in sections_of(config, kind).items():
-            model = section.get("enabled", True) and _model(gateway, kind, name)
+            is_on = str(section.get("enabled", True)).lower() != "false"
+            model = _model(gateway, kind, name) if is_on else None
             try:
                 if model:
                     config.section(kind, name, model)
@@ -223,10 +228,53 @@ def _value(node: Any, keys: Keys, places: dict[Keys, Any]) -> Any:
 
 def _secret_ways(parsed: Any, gateway: Gateway, config: Config | None) -> set[Keys]:
     scrubbed = gateway.redact(parsed)
-    ways = set(_differing(parsed, scrubbed, ()))
+    ways = {*_differing(parsed, scrubbed, ()), *_typed(parsed, gateway)}
     if config is not None:  # it has learned what the models say is a secret
         ways |= set(_differing(parsed, config.redactor.scrub_value(parsed), ()))
     return ways
+
+
+def _typed(parsed: Any, gateway: Gateway) -> Iterator[Keys]:
+    """Yield what plugins call a secret; of unknown ones, all longer texts."""
+    for kind in _KINDS:
+        sections = parsed.get(kind)
+        for name, section in sections.items() if isinstance(sections, dict) else ():
+            if not isinstance(section, dict):  # of the policy of tools
+                continue
+            model = _model(gateway, kind, name)
+            names = set(_secret_names(model.model_json_schema())) if model else None
+            for keys, value in _leaves(section, (kind, name)):
+                if names is None:
+                    is_secret = isinstance(value, str) and len(value) >= _TELLING
+                else:
+                    is_secret = not names.isdisjoint(keys[2:])
+                if is_secret and not _is_open(value):
+                    yield keys
+
+
+def _secret_names(schema: Any) -> Iterator[str]:
+    """Yield the names of the properties that a model marks as secret."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _secret_names(item)
+    elif isinstance(schema, dict):
+        for name, field in schema.get("properties", {}).items():
+            kinds = (field, *field.get("anyOf", ()), field.get("items", {}))
+            if any(kind.get("writeOnly") for kind in kinds):
+                yield name
+        for item in schema.values():
+            yield from _secret_names(item)
+
+
+def _leaves(value: Any, keys: Keys) -> Iterator[tuple[Keys, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, (*keys, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*keys, index))
+    else:
+        yield keys, value
 
 
 def _differing(plain: Any, scrubbed: Any, keys: Keys) -> Iterator[Keys]:
