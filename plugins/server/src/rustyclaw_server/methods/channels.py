@@ -18,6 +18,7 @@ from rustyclaw_server.wire.frames import Wire
 
 _SEND_SECONDS = 30.0
 _LOGIN_MS = 30_000
+_STOP_SECONDS = 15.0
 Name = Field(min_length=1, max_length=64)
 Word = Field(None, max_length=256)
 
@@ -86,7 +87,10 @@ async def channels_logout(params: AccountParams, context: Context) -> dict[str, 
     await _enable(context, name, False)
     delivery = context.gateway.deliveries.get(name)
     if delivery is not None:
-        delivery.stop()
+        with anyio.move_on_after(_STOP_SECONDS) as patience:
+            await delivery.stop()
+        if patience.cancelled_caught:  # a message is still on its way
+            context.gateway.spawn(delivery.stop)
     return {
         "channel": name,
         "accountId": params.account_id or "default",
@@ -143,7 +147,8 @@ async def web_login_start(params: WebLoginParams, context: Context) -> dict[str,
     name = _qr_channel(params, context)
     delivery = context.gateway.deliveries[name]
     if params.force:
-        delivery.stop()
+        with anyio.move_on_after(_STOP_SECONDS):
+            await delivery.stop()
     delivery.start()
     with anyio.move_on_after((params.timeout_ms or _LOGIN_MS) / 1000):
         while True:

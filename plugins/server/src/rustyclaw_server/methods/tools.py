@@ -11,15 +11,21 @@ from rustyclaw_server.methods.base import Context, method
 from rustyclaw_server.wire.frames import Wire
 
 Word = Field(None, max_length=256)
-#: The commands of the core; `Gateway.command` answers each.
+#: The commands of the core: what each does, and its argument if it takes one.
 COMMANDS = {
-    "help": "show what can be typed here",
-    "status": "show model, size and usage of this conversation",
-    "stop": "stop what the assistant is doing",
-    "new": "begin a new conversation",
-    "reset": "begin a new conversation",
+    "new": ("begin a new conversation", ""),
+    "reset": ("begin a new conversation", ""),
+    "compact": ("shorten this conversation", "what to keep above all"),
+    "model": ("show the model, or use another", "`provider/model`, or `default`"),
+    "think": ("show how hard the model thinks, or change it", "a level, or `default`"),
+    "stop": ("stop what the assistant is doing", ""),
+    "status": ("show model, size and usage of this conversation", ""),
+    "help": ("show what can be typed here", ""),
 }
-_CATEGORIES = {"help": "status", "status": "status"}
+_CATEGORIES = {
+    **dict.fromkeys(("help", "status"), "status"),
+    **dict.fromkeys(("model", "think"), "options"),
+}
 #: What a tool's effects mean for who lets it run.
 _RISKS = {"exec": "high", "write": "medium", "message": "medium", "network": "medium"}
 _PROFILES = ("minimal", "coding", "messaging", "full")
@@ -43,21 +49,23 @@ class CommandsResult(Wire):
 @method("commands.list", scope=READ, params=CommandsParams, result=CommandsResult)
 async def commands_list(params: CommandsParams, context: Context) -> dict[str, Any]:
     """Return the commands that can be typed in a chat."""
-    return {
-        "commands": [
-            {
-                "name": name,
-                "nativeName": name,
-                "textAliases": [f"/{name}"],
-                "description": description,
-                "category": _CATEGORIES.get(name, "session"),
-                "source": "native",
-                "scope": "both",
-                "acceptsArgs": False,
-            }
-            for name, description in COMMANDS.items()
-        ]
-    }
+    rows = []
+    for name, (description, argument) in COMMANDS.items():
+        row: dict[str, Any] = {
+            "name": name,
+            "nativeName": name,
+            "textAliases": [f"/{name}"],
+            "description": description,
+            "category": _CATEGORIES.get(name, "session"),
+            "source": "native",
+            "scope": "both",
+            "acceptsArgs": bool(argument),
+        }
+        if argument and params.include_args is not False:
+            arg = {"name": "value", "description": argument, "type": "string"}
+            row["args"] = [arg]
+        rows.append(row)
+    return {"commands": rows}
 
 
 class ToolsParams(Wire):
