@@ -230,3 +230,20 @@ async def test_the_transcript_keeps_everything(tmp_path: Path) -> None:
     kept = path.read_text()
     for text in ('"a"', '"one"', '"b"', '"two"', '"c"', '"three"', "the gist"):
         assert text in kept
+
+
+async def test_older_messages_can_be_left_out_without_a_summary(tmp_path: Path) -> None:
+    async with Bot(tmp_path) as bot:
+        for text in ("a", "b", "c"):
+            await bot.say(text)
+        result = await bot.gateway.compact("main", keep=2)
+        assert result is not None
+        assert result.entries == 4
+        asked = len(bot.provider.requests)
+        assert asked == 3, "no model was asked"
+        assert await bot.gateway.compact("main", keep=3) is None
+
+        await bot.say("d")
+        first, *rest = [m.text for m in bot.provider.requests[-1].messages]
+        assert "left out" in first
+        assert rest == ["c", "d"]

@@ -419,14 +419,15 @@ class Gateway:
         return await self._lanes.inject(self.key(session), message)
 
     async def compact(
-        self, session: str, instructions: str = ""
+        self, session: str, instructions: str = "", keep: int | None = None
     ) -> CompactionResult | None:
         """Replace the older part of a session by a summary, as its model writes it.
 
+        :param keep: Keep so many of the newest entries, and ask for no summary.
         :returns: ``None`` if there is nothing to shorten.
         :raises ProviderError: The summary could not be made; nothing has changed.
         """
-        return await self._lanes.compact(self.key(session), instructions)
+        return await self._lanes.compact(self.key(session), instructions, keep)
 
     async def reset(self, session: str, reason: str = "reset") -> None:
         """Begin a session anew; with reason ``delete`` it is removed."""

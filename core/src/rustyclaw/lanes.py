@@ -329,12 +329,14 @@ class Lanes:
             await session.append(entry, sync=True)
         return entry.id
 
-    async def compact(self, key: str, instructions: str) -> CompactionResult | None:
+    async def compact(
+        self, key: str, instructions: str, keep: int | None
+    ) -> CompactionResult | None:
         """Shorten a session; waits for its run to end."""
         async with self._locked(key) as session:
             run_id = secrets.token_hex(8)
             run = Run(id=run_id, session=session, incoming=[], reports=Reports())
-            return await Turn(self._mind, run).compact(instructions)
+            return await Turn(self._mind, run).compact(instructions, keep)
 
     async def reset(self, key: str, reason: str) -> None:
         """Begin a session anew, or delete it; waits for its run to end."""

@@ -35,6 +35,7 @@ Summarise the conversation below so that it can be continued without its text.
 Keep: what the user wants and decided, facts and preferences they told you, names,
 paths, identifiers and numbers exactly, what was done with which result, and what is
 still open. Leave out pleasantries. Write short plain notes, no preamble."""
+_DROPPED = "Older messages were left out, as the user asked."
 _DEADLINE_SECONDS = 300.0
 _PREVIEW = 500
 _CHUNK_CHARS = 40_000
@@ -69,18 +70,21 @@ async def compact_session(
     context: HookContext,
     summarize: Summarize,
     instructions: str = "",
+    keep: int | None = None,
 ) -> CompactionResult | None:
     """Compact a session; return ``None`` if there is nothing left to shorten.
 
     :param instructions: What a person asked to keep.
+    :param keep: Keep so many entries, and write no summary of the others.
     :raises ProviderError: The summary could not be made; nothing has changed.
     """
     entries = session.transcript.entries
     places = {entry.id: place for place, entry in enumerate(entries)}
     last = next((e for e in reversed(entries) if e.kind == "compaction"), None)
     start = places.get(last.first_kept_id, places[last.id]) if last else 0
-    cut = _cut_point(entries, start, mind.config.session.compact_keep_recent)
-    if cut is None:
+    recent = mind.config.session.compact_keep_recent if keep is None else keep
+    cut = _cut_point(entries, start, recent)
+    if cut is None or (keep is not None and len(entries) - start <= keep):
         return None
     older = [entry for entry in entries[start:cut] if entry.kind != "compaction"]
     before = session.talk(policy).tokens
@@ -94,13 +98,9 @@ async def compact_session(
             instructions=instructions,
         ),
     )
-    name = mind.config.agents.defaults.compactor
-    compactor: Compactor = SummaryCompactor()
-    if name != "summary":
-        compactor = mind.loader.create("compactors", name, Compactor)
-    summary = ""
-    with anyio.move_on_after(_DEADLINE_SECONDS):
-        summary = (await compactor.compact(request, summarize)).strip()
+    summary = _DROPPED
+    if keep is None:
+        summary = await _summary(request, summarize, mind)
     if not summary:
         raise ProviderError("summarization failed: no summary came")
     kept = entries[cut].id
@@ -115,6 +115,17 @@ async def compact_session(
     )
     await mind.hooks.notify(hookspecs.after_compaction, context=context, result=result)
     return result
+
+
+async def _summary(request: CompactionRequest, summarize: Summarize, mind: Mind) -> str:
+    """Return what the compactor of the config makes of a request."""
+    name = mind.config.agents.defaults.compactor
+    compactor: Compactor = SummaryCompactor()
+    if name != "summary":
+        compactor = mind.loader.create("compactors", name, Compactor)
+    with anyio.move_on_after(_DEADLINE_SECONDS):
+        return (await compactor.compact(request, summarize)).strip()
+    return ""
 
 
 def _cut_point(entries: list[Entry], start: int, keep_recent: int) -> int | None:

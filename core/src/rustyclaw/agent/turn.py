@@ -156,7 +156,9 @@ class Turn:
             result = await self._result(response, error, perf_counter() - started)
         return result
 
-    async def compact(self, instructions: str) -> CompactionResult | None:
+    async def compact(
+        self, instructions: str, keep: int | None
+    ) -> CompactionResult | None:
         """Shorten the session because somebody asked; ``None``: nothing to shorten.
 
         :raises ProviderError: The summary could not be made; nothing has changed.
@@ -167,7 +169,7 @@ class Turn:
         calls = ModelCalls(mind, run, model, (), nothing, prompt, 0)
         policy, context = model.provider.transcript_policy, run.context
         result = await compact_session(
-            run.session, policy, mind, context, calls.summarize, instructions
+            run.session, policy, mind, context, calls.summarize, instructions, keep
         )
         if result is not None:
             self._model, calls.compactions = calls, 1

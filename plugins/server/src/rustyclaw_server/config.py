@@ -90,6 +90,13 @@ class HttpConfig(PluginConfig):
     tools_deny: tuple[str, ...] = Field((), description="tools never invoked by HTTP")
 
 
+class NodesConfig(PluginConfig):
+    """What nodes may be asked for, beyond or below what their platforms allow."""
+
+    allow_commands: tuple[str, ...] = Field((), description="such as `camera.snap`")
+    deny_commands: tuple[str, ...] = Field((), description="never, on no platform")
+
+
 class ServerConfig(PluginConfig):
     """The server."""
 
@@ -109,4 +116,5 @@ class ServerConfig(PluginConfig):
     )
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="bounds")
     http: HttpConfig = Field(default_factory=HttpConfig, description="HTTP surface")
+    nodes: NodesConfig = Field(default_factory=NodesConfig, description="nodes")
     hooks: HooksConfig = Field(default_factory=HooksConfig, description="webhooks")

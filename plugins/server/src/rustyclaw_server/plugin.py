@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def _import() -> ModuleType:
     """Import the server with its methods; the libraries behind it take a while."""
     base = import_module("rustyclaw_server.methods.base")
-    for group in base.GROUPS:
+    for group in (*base.GROUPS, *base.FALLBACK_GROUPS):
         import_module(f"rustyclaw_server.methods.{group}")
     return import_module("rustyclaw_server.server")
 
@@ -71,6 +71,12 @@ class ServerPlugin:
         """Tell a client that waits what became of its message."""
         if self._server is not None:
             self._server.sends.resolve(message.id, sent, error)
+
+    @hookimpl
+    async def session_end(self, context: HookContext, reason: str) -> None:
+        """Tell readers that a session was reset or deleted, by whomever."""
+        if self._server is not None and reason != "shutdown":
+            self._server.announce_session(context.session_key, reason)
 
     @hookimpl
     async def gateway_stop(self, reason: str) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from rustyclaw import ConfigError, Notice, RustyclawError
 
+from rustyclaw_server.approvals import ApprovalDesk
 from rustyclaw_server.auth.address import is_loopback
 from rustyclaw_server.auth.devices import DeviceStore, PairingRequest
 from rustyclaw_server.auth.limiter import Failures, Rate
-from rustyclaw_server.auth.scopes import PAIRING
+from rustyclaw_server.auth.scopes import PAIRING, READ
 from rustyclaw_server.auth.secret import SharedSecret
 from rustyclaw_server.catalog import ModelCatalog
 from rustyclaw_server.dedupe import Dedupe
@@ -23,10 +24,14 @@ from rustyclaw_server.health import Health
 from rustyclaw_server.heartbeats import Heartbeats
 from rustyclaw_server.hookevents import HookEvents
 from rustyclaw_server.logbook import LogBook
-from rustyclaw_server.methods.base import methods_of
+from rustyclaw_server.methods.base import FALLBACK_GROUPS, GROUPS, methods_of
+from rustyclaw_server.nodes import NodeBook
+from rustyclaw_server.notes import Notes
 from rustyclaw_server.restart import Restarts
+from rustyclaw_server.rows import SessionRows
 from rustyclaw_server.sends import Sends
 from rustyclaw_server.serving import serve
+from rustyclaw_server.settings import SessionSettings
 from rustyclaw_server.systemevents import SystemEvents
 from rustyclaw_server.usage import UsageBook
 from rustyclaw_server.wire.hub import Hub
@@ -36,9 +41,10 @@ from rustyclaw_server.wire.runs import RunBook
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rustyclaw import Gateway, GatewayEvent
+    from rustyclaw import Gateway, GatewayEvent, Method
 
     from rustyclaw_server.config import ServerConfig
+    from rustyclaw_server.wire.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +70,11 @@ class Server:
         self.hub = Hub()
         self.presence = Presence()
         self.runs = RunBook(gateway, self.hub)
+        self.notes = Notes(gateway)
+        self.settings = SessionSettings(gateway, self.runs)
+        self.rows = SessionRows(self)
+        self.nodes = NodeBook(self)
+        self.approvals = ApprovalDesk(gateway, self.hub)
         self.health = Health(self)
         self.dedupe = Dedupe()
         self.log = LogBook(gateway)
@@ -76,6 +87,7 @@ class Server:
         self.config_lock = anyio.Lock()
         self.control_secret = secrets.token_urlsafe(32)
         self.url = ""
+        self._fallbacks: dict[str, Method] = {}
         self._unwatch: list[Callable[[], None]] = []
 
     # --- The lifespan -----------------------------------------------------------------
@@ -90,8 +102,12 @@ class Server:
         if self.secret.mode in ("token", "password"):
             self.gateway.config.redactor.add(self.secret.value())
         self.gateway.config.redactor.add(self.control_secret)
-        for method in methods_of(self):
+        await self.settings.load()
+        await self.notes.load()
+        for method in methods_of(self, GROUPS):
             self.gateway.methods.add(method, owner="server")
+        self._fallbacks = {m.name: m for m in methods_of(self, FALLBACK_GROUPS)}
+        self._listen_to_changes()
         for watcher in (self.runs.hear, self.heartbeats.hear, self._hear):
             self._unwatch.append(self.gateway.feed.watch(watcher))
         self.gateway.hooks.monitor(HookEvents(self.hub).tell)
@@ -108,6 +124,33 @@ class Server:
         self._write_endpoint()
         self.log.open()
         logger.info("listening on %s", self.url)
+
+    def _listen_to_changes(self) -> None:
+        self.runs.on_end.append(lambda run: self.announce_session(run.key, "run"))
+        self.hub.on_join += [self.approvals.look, self._greet_node]
+        self.hub.on_leave += [self.approvals.look, self.nodes.left]
+
+    def _greet_node(self, connection: Connection) -> None:
+        if connection.role == "node":
+            words = {"triggers": self.voice_words()}
+            self.hub.send_to((connection.id,), "voicewake.changed", words)
+
+    def voice_words(self) -> list[str]:
+        """Return the words that wake nodes which listen."""
+        return self.notes.get("voicewake") or ["rustyclaw"]
+
+    # --- Methods ----------------------------------------------------------------------
+
+    def method(self, name: str) -> Method | None:
+        """Return a method; a plugin's own goes before what we say in its absence."""
+        return self.gateway.methods.get(name) or self._fallbacks.get(name)
+
+    def methods(self) -> list[Method]:
+        """Return all methods by name."""
+        known = self._fallbacks | {m.name: m for m in self.gateway.methods}
+        return [known[name] for name in sorted(known)]
+
+    # --- Listening --------------------------------------------------------------------
 
     def _listen(self) -> sockets.socket:
         host, port = self.config.host, self.config.port
@@ -183,17 +226,28 @@ class Server:
         payload |= {"decision": decision, "ts": self.devices.now()}  # type: ignore[dict-item]  # JSON
         self.hub.broadcast("device.pair.resolved", payload, scope=PAIRING)
 
+    def announce_session(self, key: str, reason: str) -> None:
+        """Tell readers that a session has changed."""
+        payload = {"sessionKey": key, "reason": reason, "ts": self.devices.now()}
+        self.hub.broadcast("sessions.changed", payload, scope=READ)
+
     def announce_presence(self) -> None:
         """Tell all who is there now."""
         self.hub.presence_version += 1
         rows = {"presence": self.presence.rows()}
         self.hub.broadcast("presence", rows, versioned=True, droppable=True)
 
-    def end_shared_sessions(self) -> None:
-        """Drop all who came in with the shared secret, because it has changed."""
+    def end_shared_sessions(self, caller: Connection | None = None) -> None:
+        """Drop all who came in with the shared secret, because it has changed.
+
+        :param caller: Who has changed it, and is to read the answer first.
+        """
+        end = (1008, "unauthorized: gateway token changed")
         for connection in self.hub:
-            if connection.shared:
-                connection.close(1008, "unauthorized: gateway token changed")
+            if connection is caller:
+                connection.ending = end if connection.shared else None
+            elif connection.shared:
+                connection.close(*end)
 
 
 def pairing_row(request: PairingRequest) -> dict[str, Any]:

@@ -207,6 +207,17 @@ class DeviceStore:
         del self._pending[request_id]
         return request
 
+    async def rename(self, device_id: str, name: str) -> None:
+        """Give a device another name for people.
+
+        :raises MethodError: It is not paired.
+        """
+        device = self._devices.get(device_id)
+        if device is None:
+            raise MethodError("unknown deviceId")
+        about = {**device.about, "displayName": name}
+        await self._save(replace(device, about=about))
+
     async def remove(self, device_id: str) -> bool:
         """Forget a device; return whether it was paired."""
         known = self._devices.pop(device_id, None) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from rustyclaw import MethodError
+from rustyclaw import Caller, MethodError
 
 from rustyclaw_server.http.answers import Refused, answer_json, answering
 from rustyclaw_server.http.body import read_json
@@ -28,7 +28,9 @@ async def rpc(request: Request) -> Response:
     if not isinstance(name, str) or not isinstance(params, dict):
         raise Refused(400, "a method and its params are needed")
     try:
-        payload = await server.gateway.call(name, params)
+        if (method := server.method(name)) is None:
+            raise MethodError(f"unknown method: {name}")
+        payload = await method.handler(params, Caller())
         return answer_json({"ok": True, "payload": payload})
     except MethodError as exc:
         error = {"code": exc.code, "message": str(exc)}

@@ -19,7 +19,7 @@ A refusal is a `rustyclaw.MethodError`; its code is one of those on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,8 +42,10 @@ P = TypeVar("P", bound=Wire)
 GROUPS = (
     *("system", "logs", "usage", "config", "models", "agents", "agentfiles", "skills"),
     *("channels", "pairing", "sending", "tools", "plugins", "hooks", "chat"),
-    "sessions",
+    *("sessions", "devices", "approvals", "nodes"),
 )
+#: Groups that speak for plugins which are not there.
+FALLBACK_GROUPS = ("fallbacks",)
 
 
 class Nothing(Wire):
@@ -115,9 +117,9 @@ def method(
     return mark
 
 
-def methods_of(server: Server) -> Iterator[Method]:
-    """Yield the methods of all groups, bound to a server."""
-    for group in GROUPS:
+def methods_of(server: Server, groups: Iterable[str]) -> Iterator[Method]:
+    """Yield the methods of groups, bound to a server."""
+    for group in groups:
         module = import_module(f"rustyclaw_server.methods.{group}")
         for thing in vars(module).values():
             if spec := getattr(thing, "__method__", None):

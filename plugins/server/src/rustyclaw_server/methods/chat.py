@@ -118,7 +118,7 @@ async def chat_send(params: SendParams, context: Context) -> dict[str, Any]:
             "provider": "openclaw",
             "model": "gateway-injected",
         }
-        server.runs.inject(params.session_key, run_id, said)
+        server.runs.inject(params.session_key, run_id, said, key)
         return {"runId": run_id, "status": "started"}
     is_busy = bool(server.runs.active_in(key)) or _is_busy(context, key)
     run = LiveRun(

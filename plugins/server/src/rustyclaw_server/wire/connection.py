@@ -7,6 +7,7 @@ a client that reads nothing is dropped itself.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class Connection:
 
     :param scopes: What the gateway granted, not what the client asked for.
     :param shared: It showed the shared secret, so a new one ends it.
+    :ivar connected_at: Milliseconds since the epoch.
     """
 
     def __init__(
@@ -59,6 +61,9 @@ class Connection:
         self.device_id = params.device.id if params.device else ""
         self.peer = peer
         self.shared = shared
+        self.connected_at = int(time.time() * 1000)
+        #: Code and reason of a close that waits for the answers that are due.
+        self.ending: tuple[int, str] | None = None
         self._socket, self._group = socket, group
         self._max_buffered = max_buffered
         self._waiting: deque[str] = deque()

@@ -164,7 +164,7 @@ class Endpoint:
                 "connId": connection.id,
             },
             "features": {
-                "methods": [m.name for m in gateway.methods if m.listed],
+                "methods": [m.name for m in server.methods() if m.listed],
                 "events": EVENTS,
             },
             "snapshot": {
@@ -230,22 +230,26 @@ class Endpoint:
             connection.push(await self._call(connection, request))
         finally:
             room.release()
+        if connection.ending is not None:
+            await connection.flushed()
+            connection.close(*connection.ending)
 
     async def _call(self, connection: Connection, request: frames.Request) -> str:
-        gateway, name = self._server.gateway, request.method
+        server, name = self._server, request.method
         try:
             if name == "connect":
                 raise MethodError("connect is only valid as the first request")
             caller = Answering(connection, request.id)
-            authorize(caller, gateway.methods.get(name))
-            return frames.ok(
-                request.id, await gateway.call(name, request.params, caller)
-            )
+            method = server.method(name)
+            authorize(caller, method)
+            if method is None:
+                raise MethodError(f"unknown method: {name}")
+            return frames.ok(request.id, await method.handler(request.params, caller))
         except MethodError as exc:
             return frames.failed(
                 request.id, exc.code, str(exc), details=exc.details, payload=exc.payload
             )
         except Exception as exc:
             logger.exception("method %r failed", name)
-            text = str(gateway.redact(f"{type(exc).__name__}: {exc}"))
+            text = str(server.gateway.redact(f"{type(exc).__name__}: {exc}"))
             return frames.failed(request.id, "UNAVAILABLE", text)

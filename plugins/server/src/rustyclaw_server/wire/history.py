@@ -26,20 +26,30 @@ def history(
     :param limit: How many messages.
     :param max_chars: Of one text, if less than the usual bound.
     """
+    found, _ = page(entries, limit, max_chars)
+    return found[-limit:]
+
+
+def page(
+    entries: Sequence[Any], limit: int, max_chars: int | None = None
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the messages of the last entries, oldest first, and where they begin.
+
+    :param limit: How many messages, or some more: an entry is not parted.
+    """
     chars = min(max_chars or _TEXT_CHARS, _TEXT_CHARS)
     found: list[dict[str, Any]] = []
-    size = 0
-    for entry in reversed(entries):
-        if len(found) >= limit or size > _TOTAL_BYTES:
-            break
-        for message in reversed(list(_messages(entry, chars))):
+    size, start = 0, len(entries)
+    while start and len(found) < limit and size <= _TOTAL_BYTES:
+        start -= 1
+        for message in reversed(list(_messages(entries[start], chars))):
             length = len(dump(message))
             if length > _MESSAGE_BYTES:
                 message = _oversized(message)
                 length = len(dump(message))
             size += length
             found.append(message)
-    return found[:limit][::-1]
+    return found[::-1], start
 
 
 def _messages(entry: Any, chars: int) -> Iterable[dict[str, Any]]:

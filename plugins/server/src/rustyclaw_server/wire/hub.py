@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rustyclaw_server.wire import frames
@@ -28,6 +28,10 @@ class Hub:
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
         self._caps = Counter[str]()
+        self._subscribed: dict[str, set[str]] = {}
+        #: Told of each connection that has come or gone, when it has.
+        self.on_join: list[Callable[[Connection], None]] = []
+        self.on_leave: list[Callable[[Connection], None]] = []
         self.presence_version = 1
         self.health_version = 1
 
@@ -41,15 +45,33 @@ class Hub:
         """Let a connection hear of events."""
         self._connections[connection.id] = connection
         self._caps.update(connection.caps)
+        for told in self.on_join:
+            told(connection)
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
-        if self._connections.pop(connection.id, None):
-            self._caps.subtract(connection.caps)
+        if self._connections.pop(connection.id, None) is None:
+            return
+        self._caps.subtract(connection.caps)
+        for key in list(self._subscribed):
+            self.unsubscribe(connection, key)
+        for told in self.on_leave:
+            told(connection)
 
     def wants(self, cap: str) -> bool:
         """Return whether any connection has said that it wants something."""
         return self._caps[cap] > 0
+
+    def subscribe(self, connection: Connection, session_key: str) -> None:
+        """Let a node hear of a session; operators who may read hear of all."""
+        self._subscribed.setdefault(session_key, set()).add(connection.id)
+
+    def unsubscribe(self, connection: Connection, session_key: str) -> None:
+        """Take `subscribe` back."""
+        subscribed = self._subscribed.get(session_key, set())
+        subscribed.discard(connection.id)
+        if not subscribed:
+            self._subscribed.pop(session_key, None)
 
     def get(self, conn_id: str) -> Connection | None:
         """Return a connection by its id."""
@@ -68,6 +90,7 @@ class Hub:
         newer: Any = None,
         scope: str = "",
         cap: str = "",
+        session: str = "",
         versioned: bool = False,
         droppable: bool = False,
     ) -> None:
@@ -76,6 +99,8 @@ class Hub:
         :param newer: The payload for clients of protocol 4, if theirs is another.
         :param scope: Only for connections with this scope.
         :param cap: Only for connections that have said that they want it.
+        :param session: What it is about; nodes that have subscribed to it hear of it
+            in spite of the scope, without a number.
         :param versioned: With the ``stateVersion``.
         """
         if not self._connections:
@@ -88,6 +113,9 @@ class Hub:
                 connection.event(
                     heads[connection.protocol], versions=versions, droppable=droppable
                 )
+            elif connection.id in self._subscribed.get(session, ()):
+                head = heads[connection.protocol]
+                connection.event(head, numbered=False, droppable=droppable)
 
     def send_to(
         self, conn_ids: Iterable[str], name: str, payload: Mapping[str, Any]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +27,7 @@ from rustyclaw import (
     ToolStarted,
 )
 
+from rustyclaw_server.auth.scopes import READ
 from rustyclaw_server.wire.frames import clean
 
 if TYPE_CHECKING:
@@ -92,6 +94,10 @@ class RunBook:
         self._runs: OrderedDict[str, LiveRun] = OrderedDict()
         self._unsent: dict[str, LiveRun] = {}
         self._wake = anyio.Event()
+        #: Told of each run that has ended.
+        self.on_end: list[Callable[[LiveRun], None]] = []
+        #: Sessions whose last run was aborted.
+        self.aborted_last: set[str] = set()
         self.reasoning_of: dict[str, str] = {}
         self.verbose_of: dict[str, str] = {}
 
@@ -138,15 +144,28 @@ class RunBook:
         self._chat(run, "aborted", facts, key=run.raw_key or run.key)
         return True
 
-    def inject(self, key: str, run_id: str, message: dict[str, Any]) -> None:
-        """Show a message that no run has made, such as the answer to a command."""
-        payload = {"runId": run_id, "sessionKey": key, "seq": 0, "state": "final"}
-        self._hub.broadcast("chat", {**payload, "message": message})
+    def inject(
+        self, key: str, run_id: str, message: dict[str, Any], session: str = ""
+    ) -> None:
+        """Show a message that no run has made, such as the answer to a command.
+
+        :param key: What the event says, which may be a client's short form.
+        :param session: The full key.
+        """
+        session = session or key
+        payload: dict[str, Any] = {
+            "runId": run_id,
+            "sessionKey": key,
+            "seq": 0,
+            "state": "final",
+        }
+        payload["message"] = message
+        self._hub.broadcast("chat", payload, scope=READ, session=session)
 
     def end_silently(self, key: str, run_id: str) -> None:
         """Tell clients that what they sent waits: a final without a message."""
         payload = {"runId": run_id, "sessionKey": key, "seq": 0, "state": "final"}
-        self._hub.broadcast("chat", payload)
+        self._hub.broadcast("chat", payload, scope=READ, session=key)
 
     def _keep(self, run: LiveRun) -> None:
         self._runs[run.run_id] = run
@@ -247,7 +266,7 @@ class RunBook:
             self._chat(run, "aborted", {"stopReason": "stop", **partial})
         elif not aborted:
             self._finish(run, result)
-        run.done.set()
+        self._is_over(run)
 
     def _finish(self, run: LiveRun, result: RunResult) -> None:
         usage = result.usage
@@ -266,12 +285,19 @@ class RunBook:
         facts = {"error": run.error, "endedAt": run.ended_at}
         self._agent(run, "lifecycle", phase="error", **facts)
         self._chat(run, "error", {"errorMessage": run.error}, key=key)
+        self._is_over(run)
+
+    def _is_over(self, run: LiveRun) -> None:
+        (self.aborted_last.add if run.aborted else self.aborted_last.discard)(run.key)
         run.done.set()
+        for told in self.on_end:
+            told(run)
 
     # --- Events -----------------------------------------------------------------------
 
     def _agent(self, run: LiveRun, stream: str, **data: Any) -> None:
-        self._hub.broadcast("agent", self._agent_payload(run, stream, data))
+        payload = self._agent_payload(run, stream, data)
+        self._hub.broadcast("agent", payload, scope=READ, session=run.key)
 
     def _agent_payload(
         self, run: LiveRun, stream: str, data: dict[str, Any]
@@ -308,6 +334,8 @@ class RunBook:
             "chat",
             base | facts,
             newer=None if newer is None else base | newer,
+            scope=READ,
+            session=run.key,
             droppable=droppable,
         )
 
