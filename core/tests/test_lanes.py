@@ -334,6 +334,25 @@ async def test_an_abort_ends_the_run_and_keeps_what_was_said(tmp_path: Path) -> 
         assert event.result.text == "..."
 
 
+async def test_an_abort_finds_a_run_that_is_about_to_begin(tmp_path: Path) -> None:
+    opening, go_on = anyio.Event(), anyio.Event()
+
+    class Slow:
+        @hookimpl
+        async def session_start(self) -> None:
+            opening.set()
+            await go_on.wait()
+
+    async with Bot(tmp_path, plugins={"hooks.slow": Slow()}) as bot:
+        async with anyio.create_task_group() as group:
+            group.start_soon(bot.say, "one")
+            await opening.wait()
+            assert bot.gateway.abort()
+            go_on.set()
+        assert bot.last.aborted
+        assert not bot.provider.requests
+
+
 async def test_whatever_breaks_in_a_lane_the_reader_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,8 +85,9 @@ def _compare(path: str, theirs: list[Any], ours: Any) -> Iterator[tuple[str, str
             path, [v for v in known if _kind(v) == "object"], ours
         )
     elif isinstance(ours, list):
-        elements = [e for value in known if isinstance(value, list) for e in value]
-        if elements and not ours:
+        lists = [value for value in known if isinstance(value, list)]
+        elements = [element for value in lists for element in value]
+        if all(lists) and not ours:
             yield "missing", path, f"{path}: empty, theirs has elements"
         for element in ours if elements else ():
             yield from _compare(f"{path}[]", elements, element)

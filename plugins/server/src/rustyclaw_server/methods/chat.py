@@ -12,20 +12,25 @@ from uuid import uuid4
 
 import anyio
 from pydantic import Field
-from rustyclaw import Message, MethodError, RunOptions
+from rustyclaw import Message, MethodError, RunOptions, RustyclawError, SessionError
 
 from rustyclaw_server.auth.scopes import ADMIN, READ, WRITE
 from rustyclaw_server.methods.base import Context, Loose, method
 from rustyclaw_server.wire.attachments import media_of
 from rustyclaw_server.wire.frames import Wire, clean
 from rustyclaw_server.wire.history import history
-from rustyclaw_server.wire.runs import LiveRun, assistant, usage_of
+from rustyclaw_server.wire.runs import LiveRun, injected, usage_of
 
 if TYPE_CHECKING:
     from rustyclaw import RunResult
 
 _WAIT_MS = 30_000
 _STOP_WORDS = frozenset({"/stop", "stop", "esc", "abort", "wait", "exit", "interrupt"})
+#: Channels that clients name by default, whether they are there or not.
+_CHANNELS = (
+    *("telegram", "whatsapp", "discord", "irc", "googlechat", "slack", "signal"),
+    *("imessage", "webchat", "last"),
+)
 Key = Field(min_length=1, max_length=512)
 Words = Field(max_length=10_000_000)
 
@@ -113,12 +118,7 @@ async def chat_send(params: SendParams, context: Context) -> dict[str, Any]:
     server.dedupe.keep(f"chat:{run_id}", True)
     answer = await gateway.command(text, key)
     if answer is not None:
-        said = {
-            **assistant(answer),
-            "provider": "openclaw",
-            "model": "gateway-injected",
-        }
-        server.runs.inject(params.session_key, run_id, said, key)
+        server.runs.inject(params.session_key, run_id, injected(answer), key)
         return {"runId": run_id, "status": "started"}
     is_busy = bool(server.runs.active_in(key)) or _is_busy(context, key)
     run = LiveRun(
@@ -224,7 +224,7 @@ async def chat_inject(params: InjectParams, context: Context) -> dict[str, Any]:
         params.session_key, Message.assistant(said)
     )
     key = context.gateway.key(params.session_key)
-    context.server.runs.inject(key, f"inject-{message_id}", assistant(said))
+    context.server.runs.inject(key, f"inject-{message_id}", injected(said))
     return {"ok": True, "messageId": message_id}
 
 
@@ -270,8 +270,9 @@ async def agent(params: AgentParams, context: Context) -> dict[str, Any]:
             text = "the gateway is stopping; try again later"
             raise MethodError(text, code="UNAVAILABLE")
         known = await _start_agent(params, context)
-    accepted = {"runId": run_id, "status": "accepted", "acceptedAt": _now()}
-    context.caller.progress(accepted)
+    if not known.done.is_set():
+        accepted = {"runId": run_id, "status": "accepted", "acceptedAt": _now()}
+        context.caller.progress(accepted)
     await known.done.wait()
     if known.error:
         summary = {"runId": run_id, "status": "error", "summary": known.error}
@@ -310,18 +311,33 @@ async def _start_agent(params: AgentParams, context: Context) -> LiveRun:
 
 
 async def _session_of(params: AgentParams, context: Context) -> str:
-    """Return the key of the session that a call of ``agent`` means."""
+    """Return the key of the session that a call of ``agent`` means.
+
+    :raises MethodError: It names an agent, a session or a channel that cannot be.
+    """
     gateway = context.gateway
+    known = {*_CHANNELS, *gateway.channels, *gateway.loader.enabled("channels")}
+    for channel in filter(None, (params.channel, params.reply_channel)):
+        if channel.strip().lower() not in known:
+            raise MethodError(f"invalid agent params: unknown channel: {channel}")
     if params.session_id:
         for info in await gateway.state.sessions.list():
             if info.session_id == params.session_id:
                 return info.key
     agent_id = params.agent_id or gateway.config.default_agent_id
-    gateway.config.agent(agent_id)  # an unknown agent is an error now
-    key = params.session_key or "main"
-    if not key.lower().startswith("agent:"):
-        key = f"agent:{gateway.config.agent(agent_id).id}:{key}"
-    return gateway.key(key)
+    try:
+        agent_id = gateway.config.agent(agent_id).id
+        key = params.session_key or "main"
+        is_full = key.lower().startswith("agent:")
+        name = gateway.key(key if is_full else f"agent:{agent_id}:{key}")
+    except SessionError:
+        problem = f'malformed session key "{params.session_key}"'
+        raise MethodError(f"invalid agent params: {problem}") from None
+    except RustyclawError:
+        problem = f'unknown agent id "{agent_id}"'
+        raise MethodError(f"invalid agent params: {problem}") from None
+    gateway.config.agent(name.split(":")[1])  # an unknown one is an error now
+    return name
 
 
 async def _deliver(run: LiveRun, params: AgentParams, context: Context) -> None:

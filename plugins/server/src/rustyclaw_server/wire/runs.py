@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 _THROTTLE_SECONDS = 0.15
 _KEPT_SECONDS = 600.0
 _KEPT = 1000
+#: Between two assistant messages of a run.
+_BREAK = "\n\n"
 
 StopReason = Literal["rpc", "stop", "timeout"]
 
@@ -84,6 +86,11 @@ class LiveRun:
     def text(self) -> str:
         """What the current assistant message says so far."""
         return "".join(self._pieces)
+
+    @property
+    def whole(self) -> str:
+        """What the run has said so far, in all of its assistant messages."""
+        return _BREAK.join(filter(None, (*self._earlier, self.text)))
 
 
 class RunBook:
@@ -185,7 +192,13 @@ class RunBook:
             return
         run = self._runs.get(seen.run_id)
         if run is None:  # of a channel, or of code in this process
-            run = LiveRun(run_id=seen.run_id, key=seen.session_key)
+            key = seen.session_key
+            run = LiveRun(
+                run_id=seen.run_id,
+                key=key,
+                verbose=self.verbose_of.get(key, "off"),
+                reasoning=self.reasoning_of.get(key, "off"),
+            )
             self._keep(run)
         self._take(run, seen.event)
 
@@ -214,7 +227,8 @@ class RunBook:
     def _say(self, run: LiveRun, text: str) -> None:
         if run._begins_anew:
             run._begins_anew = False
-            run._earlier.append(run.text)
+            if run.text:
+                run._earlier.append(run.text)
             run._pieces = []
         run._pieces.append(clean(text))
         run._unsent.append(clean(text))
@@ -247,9 +261,14 @@ class RunBook:
         run._sent_at = time.monotonic()
         self._agent(run, "assistant", text=run.text, delta=delta)
         facts: dict[str, Any] = {"message": assistant(run.text), "deltaText": delta}
-        if len(delta) == len(run.text) and run._earlier:
-            facts["replace"] = True
-        self._chat(run, "delta", facts, droppable=True)
+        newer = None
+        if run._earlier:  # protocol 4 shows all that the run has said
+            is_first = len(delta) == len(run.text)
+            newer = {
+                "message": assistant(run.whole),
+                "deltaText": f"{_BREAK if is_first else ''}{delta}",
+            }
+        self._chat(run, "delta", facts, newer=newer, droppable=True)
 
     def _end(self, run: LiveRun, result: RunResult) -> None:
         self._flush(run)
@@ -274,9 +293,7 @@ class RunBook:
         newer = dict(facts)
         if text := clean(result.text):
             facts["message"] = assistant(text)
-            newer["message"] = assistant(
-                "\n\n".join([*filter(None, run._earlier), text])
-            )
+            newer["message"] = assistant(run.whole or text)
         self._chat(run, "final", facts, newer=newer)
 
     def _fail(self, run: LiveRun, problem: str, key: str = "") -> None:
@@ -344,6 +361,20 @@ def assistant(text: str) -> dict[str, Any]:
     """Return an assistant's message as clients know it."""
     content = [{"type": "text", "text": text}]
     return {"role": "assistant", "content": content, "timestamp": _now()}
+
+
+def injected(text: str) -> dict[str, Any]:
+    """Return an assistant's message that the gateway itself has written."""
+    kinds = ("input", "output", "cacheRead", "cacheWrite", "total")
+    usage = {**dict.fromkeys((*kinds[:4], "totalTokens"), 0)}
+    return {
+        **assistant(text),
+        "stopReason": "stop",
+        "usage": {**usage, "cost": dict.fromkeys(kinds, 0)},
+        "api": "rustyclaw",
+        "provider": "openclaw",
+        "model": "gateway-injected",
+    }
 
 
 def usage_of(usage: Any) -> dict[str, int]:
