@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -189,8 +188,3 @@ def one_line(content: Any) -> str:
 def shorten(text: str, limit: int) -> str:
     """Return a text of at most so many characters, with dots if it was longer."""
     return text if len(text) <= limit else f"{text[: max(limit - 3, 0)]}..."
-
-
-def error_row(key: str, status: str) -> Mapping[str, Any]:
-    """Return the preview of a session of which nothing can be shown."""
-    return {"key": key, "status": status, "items": []}

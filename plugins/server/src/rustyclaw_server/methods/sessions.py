@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import anyio
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 from rustyclaw import MethodError, ProviderError, RustyclawError, SessionError, ToolCall
 
 from rustyclaw_server.auth.scopes import ADMIN, READ
@@ -27,9 +27,13 @@ _WAIT_SECONDS = 15.0
 _COMPACT_SECONDS = 330.0
 Key = Field(min_length=1, max_length=512)
 
-Thinking = Literal["off", "minimal", "low", "medium", "high", "xhigh"]
-Verbose = Literal["off", "on", "full"]
-Reasoning = Literal["off", "on", "stream"]
+_LEVELS = {
+    "thinking_level": ("off", "minimal", "low", "medium", "high", "xhigh"),
+    "verbose_level": ("off", "on", "full"),
+    "reasoning_level": ("off", "on", "stream"),
+    "response_usage": ("off", "on", "tokens", "full"),
+    "group_activation": ("mention", "always"),
+}
 
 
 # --- Looking --------------------------------------------------------------------------
@@ -139,11 +143,12 @@ async def _preview(key: str, limit: int, chars: int, context: Context) -> Any:
     sessions = context.gateway.state.sessions
     try:
         info = await sessions.get(context.gateway.key(key))
-        if info is None:
-            return {"key": key, "status": "missing", "items": []}
-        entries = (await sessions.transcript(info)).entries
-    except SessionError:
+    except SessionError:  # it cannot be a key
+        info = None
+    if info is None:
         return {"key": key, "status": "missing", "items": []}
+    try:
+        entries = (await sessions.transcript(info)).entries
     except RustyclawError:
         return {"key": key, "status": "error", "items": []}
     items = _items(entries, limit, chars)
@@ -296,11 +301,11 @@ class PatchParams(Wire):
     key: str = Key
     label: str | None = Field(None, min_length=1, max_length=64)
     model: str | None = Field(None, min_length=1, max_length=256)
-    thinking_level: Thinking | None = None
-    verbose_level: Verbose | None = None
-    reasoning_level: Reasoning | None = None
-    response_usage: Literal["on", "off", "tokens", "full"] | None = None
-    group_activation: Literal["mention", "always"] | None = None
+    thinking_level: str | None = None
+    verbose_level: str | None = None
+    reasoning_level: str | None = None
+    response_usage: str | None = None
+    group_activation: str | None = None
     spawned_by: str | None = Field(None, min_length=1, max_length=512)
     spawn_depth: int | None = Field(None, ge=0, le=100)
     elevated_level: str | None = None
@@ -309,23 +314,6 @@ class PatchParams(Wire):
     exec_ask: str | None = None
     exec_node: str | None = None
     send_policy: str | None = None
-
-    @field_validator(
-        "thinking_level", "verbose_level", "reasoning_level", mode="before"
-    )
-    @classmethod
-    def _level(cls, value: object, info: ValidationInfo) -> object:
-        """Say which levels there are, in the words that clients know."""
-        kinds = {"thinking_level": Thinking, "verbose_level": Verbose}
-        levels = get_args(kinds.get(info.field_name or "", Reasoning))
-        if value is not None and value not in levels:
-            name = "".join(
-                part.title() if number else part
-                for number, part in enumerate((info.field_name or "").split("_"))
-            )
-            choice = "|".join(f'"{level}"' for level in levels)
-            raise ValueError(f"invalid {name} (use {choice})")
-        return value
 
 
 class PatchResult(Wire):
@@ -345,8 +333,8 @@ async def sessions_patch(params: PatchParams, context: Context) -> dict[str, Any
     key, sessions = gateway.key(params.key), gateway.state.sessions
     gateway.config.agent(key.split(":")[1])
     given = params.model_fields_set - {"key"}
-    for name in given & _FIXED.keys():
-        _check_fixed(name, getattr(params, name))
+    for name in sorted(given):
+        _check_option(name, getattr(params, name))
     if params.model:
         await _check_model(params.model, context)
     core = {"label": "label", "model": "model", "thinking_level": "thinking"}
@@ -368,10 +356,19 @@ async def sessions_patch(params: PatchParams, context: Context) -> dict[str, Any
     }
 
 
-def _check_fixed(name: str, value: str | None) -> None:
-    allowed, remedy = _FIXED[name]
-    if value not in (None, allowed):
-        alias = PatchParams.model_fields[name].alias
+def _check_option(name: str, value: Any) -> None:
+    """Check that an option has a value that it can have.
+
+    :raises MethodError: In the words that clients know.
+    """
+    alias = PatchParams.model_fields[name].alias
+    if value is None:
+        return
+    if name in _LEVELS and value not in _LEVELS[name]:
+        choice = "|".join(f'"{level}"' for level in _LEVELS[name])
+        raise MethodError(f"invalid {alias} (use {choice})")
+    if name in _FIXED and value != _FIXED[name][0]:
+        remedy = _FIXED[name][1]
         raise MethodError(f"{alias} {value!r} is not kept per session; {remedy}")
 
 
