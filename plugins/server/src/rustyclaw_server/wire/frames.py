@@ -125,11 +125,25 @@ def parse(text: str) -> Any:
     :raises BadFrame: It is no JSON, is nested too deeply, or says a key twice.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        # Only an escape can be half of a character, as of a text that was cut.
+        return _whole(value) if "\\ud" in text.lower() else value
     except BadFrame:
         raise
     except (ValueError, RecursionError):
         raise BadFrame("invalid request frame: not JSON") from None
+
+
+def _whole(value: Any) -> Any:
+    """Return a value whose texts have no lone surrogates."""
+    match value:
+        case str():
+            return clean(value)
+        case list():
+            return [_whole(item) for item in value]
+        case dict():
+            return {clean(key): _whole(item) for key, item in value.items()}
+    return value
 
 
 def request(text: str) -> Request:

@@ -216,8 +216,11 @@ class RunBook:
                 run._begins_anew = True
                 self._tool(run, call, phase="start", args=dict(call.arguments))
             case ToolEnded(call=call, result=result):
-                facts = {"isError": result.is_error, "meta": _meta(call)}
-                self._tool(run, call, phase="result", **facts, result=result.text)
+                facts: dict[str, Any] = {"isError": result.is_error}
+                facts["meta"] = _meta(call)
+                content = [{"type": "text", "text": clean(result.text)}]
+                facts["result"] = {"content": content}
+                self._tool(run, call, phase="result", **facts)
             case Compacted():
                 self._agent(run, "compaction", phase="start")
                 self._agent(run, "compaction", phase="end", willRetry=True)
