@@ -127,7 +127,8 @@ def parse(text: str) -> Any:
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
         # Only an escape can be half of a character, as of a text that was cut.
-        return _whole(value) if "\\ud" in text.lower() else value
+        has_escapes = "\\ud" in text or "\\uD" in text
+        return _whole(value) if has_escapes else value
     except BadFrame:
         raise
     except (ValueError, RecursionError):
