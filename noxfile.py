@@ -133,7 +133,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def reference(session: nox.Session) -> None:
     """Rewrite what the docs repeat of the code: line counts, config tables."""
-    session.install("-e", "core")
+    session.install("-e", "core", "-e", "plugins/server")
     session.run("python", "docs/reference.py")
 
 

@@ -137,10 +137,59 @@ def _type(field: Schema) -> str:
     return _TYPES.get(field.get("type", ""), "any value")
 
 
+def methods(page: str) -> str:
+    """Return ``reference/methods.md`` with the methods of today."""
+    return _with_tables(page, _methods())
+
+
+def _methods() -> Iterator[str]:
+    """Yield a table for each group of methods that the server brings."""
+    from importlib import import_module
+
+    from rustyclaw_server.methods.base import FALLBACK_GROUPS, GROUPS
+
+    for group in (*GROUPS, *FALLBACK_GROUPS):
+        module = import_module(f"rustyclaw_server.methods.{group}")
+        yield f"## {group.title()}\n\n{_sentence({'description': module.__doc__})}\n"
+        yield "| method | scope | parameters | answer | what it does |"
+        yield "|---|---|---|---|---|"
+        for thing in vars(module).values():
+            if (spec := getattr(thing, "__method__", None)) is None:
+                continue
+            summary = thing.__doc__.partition("\n")[0].replace("``", "`")
+            scope = spec.scope.removeprefix("operator.")
+            name = f"`{spec.name}`" + ("" if spec.listed else " (not listed)")
+            shapes = f"{_fields(spec.params)} | {_fields(spec.result)}"
+            yield f"| {name} | {scope} | {shapes} | {summary} |"
+        yield ""
+
+
+def _fields(model: Any) -> str:
+    """Return the keys of parameters or of an answer; ``?``: it may be left out."""
+    if model is None:
+        return "any value"
+    keys = [
+        f"`{field.alias or name}{'' if field.is_required() else '?'}`"
+        for name, field in model.model_fields.items()
+    ]
+    if model.model_config.get("extra") == "allow":
+        keys.append("...")
+    return " ".join(keys) or "none"
+
+
+#: How a page is rewritten, by its name.
+PAGES = {
+    "architecture": architecture,
+    "cli": cli,
+    "config": config,
+    "reference/methods": methods,
+}
+
+
 def main() -> None:
     """Rewrite the pages."""
-    for rewrite in (architecture, cli, config):
-        page = DOCS / f"{rewrite.__name__}.md"
+    for name, rewrite in PAGES.items():
+        page = DOCS / f"{name}.md"
         page.write_text(rewrite(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
