@@ -142,13 +142,13 @@ class RunBook:
         """Abort a run; clients are told at once, and not again when it has ended."""
         if run.ended_at or run.aborted:
             return False
-        self._gateway.abort(run.key, run.run_id)
         self._flush(run)
         run.aborted = reason
         facts = {"stopReason": reason}
         if run.text:
             facts["message"] = assistant(run.text)  # type: ignore[assignment]  # JSON
         self._chat(run, "aborted", facts, key=run.raw_key or run.key)
+        self._gateway.abort(run.key, run.run_id)  # which may end it at once
         return True
 
     def inject(
