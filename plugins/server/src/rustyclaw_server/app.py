@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
+
 from rustyclaw_server.http.routes import http_app
 from rustyclaw_server.wire.endpoint import Endpoint
+from rustyclaw_server.wire.http import ABORT
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from typing import Any
+
     from rustyclaw_server.server import Server
     from rustyclaw_server.wire.socket import Receive, Scope, Send
+
+#: Unless an answer says otherwise: nothing is kept, guessed, or told to others.
+_HEADERS = {
+    b"cache-control": b"no-store",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+}
 
 
 class App:
@@ -18,10 +31,26 @@ class App:
     def __init__(self, server: Server) -> None:
         self._sockets = Endpoint(server)
         self._http = http_app(server)
+        self._send_seconds = server.config.limits.send_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection or a request."""
         if scope["type"] == "websocket":
             await self._sockets(scope, receive, send)
         elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+            await self._http(scope, receive, self._guarded(scope, send))
+
+    def _guarded(self, scope: Scope, send: Send) -> Send:
+        """Return a `send` that adds headers, and drops a client that does not read."""
+
+        async def send_in_time(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.lower() for name, _ in message["headers"]}
+                more = [pair for pair in _HEADERS.items() if pair[0] not in given]
+                message = {**message, "headers": [*message["headers"], *more]}
+            with anyio.move_on_after(self._send_seconds) as deadline:
+                await send(message)
+            if deadline.cancelled_caught:
+                scope["extensions"][ABORT]()
+
+        return send_in_time

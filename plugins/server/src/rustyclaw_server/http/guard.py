@@ -36,7 +36,10 @@ def require_secret(request: Request) -> Peer:
     server, peer = server_of(request), caller_of(request)
     if problem := refusal(request.headers, server.config):
         raise Refused(403, problem)
-    key = f"http {peer.bucket} {request.headers.get('origin', '')}"
+    # A page on this machine is counted apart from the programs here; elsewhere the
+    # address counts, for whoever is no browser may say any origin.
+    page = request.headers.get("origin", "") if peer.is_local else ""
+    key = f"http {peer.bucket} {page}"
     if wait := server.failures.locked_for(key):
         text = "too many failed attempts; try again later"
         raise Refused(429, text, {"retry-after": f"{wait:.0f}"})
