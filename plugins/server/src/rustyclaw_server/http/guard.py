@@ -56,6 +56,16 @@ def require_secret(request: Request) -> Peer:
     return peer
 
 
+def require_open(request: Request) -> None:
+    """Check that the gateway takes work.
+
+    :raises Refused: 503; it stops.
+    """
+    if server_of(request).gateway.draining:
+        text = "the gateway is stopping; try again later"
+        raise Refused(503, text, {"retry-after": "10"})
+
+
 def require_control(request: Request) -> None:
     """Check that a caller is the command line of this home.
 

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from rustyclaw_server.http.answers import Refused, answer_model, error
 from rustyclaw_server.http.body import read_model
-from rustyclaw_server.http.guard import require_secret, server_of
+from rustyclaw_server.http.guard import require_open, require_secret, server_of
 from rustyclaw_server.http.openai.chat_params import ChatParams, asked
 from rustyclaw_server.http.openai.place import place_of
 from rustyclaw_server.http.openai.talk import Piece, Talk, hear
@@ -95,6 +95,7 @@ class ChatAnswer(BaseModel):
 async def chat_completions(request: Request) -> Response:
     """Ask an agent; with ``stream`` the answer comes piece by piece."""
     require_secret(request)
+    require_open(request)
     server = server_of(request)
     config = server.config
     params = await read_model(

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from rustyclaw_server.http.answers import Refused, answer_model, error, refused_by
 from rustyclaw_server.http.body import read_model
-from rustyclaw_server.http.guard import require_secret, server_of
+from rustyclaw_server.http.guard import require_open, require_secret, server_of
 from rustyclaw_server.http.openai.place import place_of
 from rustyclaw_server.http.openai.response_answer import Event, Growing, new_answer
 from rustyclaw_server.http.openai.response_params import ResponseParams, asked
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 async def responses(request: Request) -> Response:
     """Ask an agent; with ``stream`` the answer comes as events."""
     require_secret(request)
+    require_open(request)
     server = server_of(request)
     config = server.config
     params = await read_model(
