@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
+from starlette.responses import PlainTextResponse
 
 from rustyclaw_server.http.routes import http_app
 from rustyclaw_server.wire.endpoint import Endpoint
@@ -25,6 +26,11 @@ _HEADERS = {
 }
 
 
+#: h11 has this bound for heads that come in pieces; one that comes at once passes it.
+_HEAD_BYTES, _MOST_HEADERS = 65_536, 200
+_TOO_LARGE = PlainTextResponse("the head of the request is too large", 431)
+
+
 class App:
     """An ASGI application."""
 
@@ -38,7 +44,8 @@ class App:
         if scope["type"] == "websocket":
             await self._sockets(scope, receive, send)
         elif scope["type"] == "http":
-            await self._http(scope, receive, self._guarded(scope, send))
+            app = self._http if _fits(scope) else _TOO_LARGE
+            await app(scope, receive, self._guarded(scope, send))
 
     def _guarded(self, scope: Scope, send: Send) -> Send:
         """Return a `send` that adds headers, and drops a client that does not read."""
@@ -54,3 +61,10 @@ class App:
                 scope["extensions"][ABORT]()
 
         return send_in_time
+
+
+def _fits(scope: Scope) -> bool:
+    headers = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    size += len(scope["raw_path"]) + len(scope["query_string"])
+    return size <= _HEAD_BYTES and len(headers) <= _MOST_HEADERS

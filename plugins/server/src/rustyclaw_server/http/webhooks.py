@@ -47,7 +47,7 @@ class Webhooks:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        path = request.url.path
+        path: str = request.scope["path"]  # `request.url` would tidy it up
         if _ODD.search(path) or _ODD_RAW.search(request.scope["raw_path"]):
             raise Refused(400, "Bad Request")
         route = self._find(request.method, path)
