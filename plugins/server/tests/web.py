@@ -19,8 +19,9 @@ class Web(httpx2.AsyncClient):
     """A client that shows a token, if it has one."""
 
     def __init__(self, url: str, token: str = "", **options: Any) -> None:
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        super().__init__(base_url=url, headers=headers, timeout=TIMEOUT, **options)
+        super().__init__(base_url=url, timeout=TIMEOUT, **options)
+        if token:
+            self.headers["authorization"] = f"Bearer {token}"
 
     async def ask(self, path: str, body: Any, **headers: str) -> httpx2.Response:
         """POST JSON."""

@@ -275,6 +275,11 @@ class Hooks:
         await gateway.post(target, out, run.key)
 
 
+def fields_of(template: str) -> list[str]:
+    """Return the first parts of the fields that a template takes from a body."""
+    return [name.partition(".")[0] for name in _FIELD.findall(template)]
+
+
 def _value(facts: Mapping[str, Any], dotted: str) -> str:
     """Return a field of a body as text; empty if there is none."""
     value: Any = facts

@@ -112,7 +112,10 @@ def _described(
         },
     }
     if operation.body:
-        content = {"application/json": {"schema": named[operation.body]}}
+        json: dict[str, Any] = {"schema": named[operation.body]}
+        if operation.example is not None:
+            json["example"] = operation.example
+        content = {"application/json": json}
         described["requestBody"] = {"required": True, "content": content}
     return described
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -30,6 +30,7 @@ class Operation:
 
     :param caller: Who may call, by the secret that is shown.
     :param body: The model of the request's JSON.
+    :param example: A body.
     :param answers: What may come back, by status.
     """
 
@@ -38,6 +39,7 @@ class Operation:
     handler: Callable[[Request], Awaitable[Response]]
     caller: Literal["anyone", "owner", "hook", "home"] = "owner"
     body: type[BaseModel] | None = None
+    example: Mapping[str, Any] | None = None
     answers: dict[int, tuple[Answer, ...]] = field(default_factory=dict)
 
 
@@ -78,6 +80,7 @@ def operations(config: ServerConfig) -> Iterator[Operation]:
         handler=control.rpc,
         caller="home",
         body=control.RpcParams,
+        example={"method": "health", "params": {}},
         answers={200: (control.RpcAnswer,), **_errors(400, 401, 408, 413)},
     )
     yield Operation(
@@ -93,6 +96,7 @@ def operations(config: ServerConfig) -> Iterator[Operation]:
             path="/tools/invoke",
             handler=tools.invoke,
             body=tools.InvokeParams,
+            example={"tool": "file_list", "args": {"path": "."}},
             answers={200: (tools.InvokeAnswer,), **_INVOKED},
         )
     if config.hooks.enabled:
@@ -106,6 +110,10 @@ def _openai(config: ServerConfig) -> Iterator[Operation]:
             path="/v1/chat/completions",
             handler=chat.chat_completions,
             body=ChatParams,
+            example={
+                "model": "openclaw",
+                "messages": [{"role": "user", "content": "Hello!"}],
+            },
             answers={
                 200: (chat.ChatAnswer, "stream"),
                 **_errors(*_SECRET, *_BODY, *_RUN),
@@ -117,6 +125,7 @@ def _openai(config: ServerConfig) -> Iterator[Operation]:
             path="/v1/responses",
             handler=responses.responses,
             body=ResponseParams,
+            example={"model": "openclaw", "input": "Hello!"},
             answers={
                 200: (ResponseAnswer, "stream"),
                 **_errors(*_SECRET, *_BODY, *_RUN),
@@ -138,20 +147,22 @@ def _openai(config: ServerConfig) -> Iterator[Operation]:
 
 
 def _hooks(config: ServerConfig) -> Iterator[Operation]:
-    known: list[tuple[str, type[BaseModel], type[BaseModel], int]] = [
-        ("wake", hooks.WakeParams, hooks.WakeAnswer, 200),
-        ("agent", hooks.AgentHookParams, hooks.AgentHookAnswer, 202),
-        *(
-            (mapping.name, hooks.AnyBody, hooks.AgentHookAnswer, 202)
-            for mapping in config.hooks.mappings
-        ),
+    task = {"message": "The build has failed.", "name": "ci"}
+    known: list[tuple[str, type[BaseModel], type[BaseModel], int, Mapping[str, Any]]]
+    known = [
+        ("wake", hooks.WakeParams, hooks.WakeAnswer, 200, {"text": "The bell rang."}),
+        ("agent", hooks.AgentHookParams, hooks.AgentHookAnswer, 202, task),
     ]
-    for name, body, answer, status in known:
+    for mapping in config.hooks.mappings:
+        example = dict.fromkeys(hooks.fields_of(mapping.message), "text")
+        known.append((mapping.name, hooks.AnyBody, hooks.AgentHookAnswer, 202, example))
+    for name, body, answer, status, example in known:
         yield Operation(
             method="POST",
             path=f"/hooks/{name}",
             handler=hooks.hook,
             caller="hook",
             body=body,
+            example=example,
             answers={status: (answer,), **_HOOK},
         )
