@@ -200,12 +200,18 @@ def answers(operation: Any, url: str, secret: str, seen: Counter[int]) -> None:
         case.validate_response(answer, checks=checks)
         seen[answer.status_code] += 1
 
-    ask(operation.Case(**example_of(operation)))
+    def ask_or_fail(case: Any) -> None:
+        try:
+            ask(case)
+        except BaseExceptionGroup as group:  # schemathesis collects what is wrong
+            raise AssertionError("\n".join(map(str, group.exceptions))) from None
+
+    ask_or_fail(operation.Case(**example_of(operation)))
 
     @limited(max_examples=EXAMPLES, derandomize=True, deadline=None, database=None)
     @given(operation.as_strategy())
     def ask_all(case: Any) -> None:
-        ask(case)
+        ask_or_fail(case)
 
     ask_all()
 

@@ -154,8 +154,8 @@ def _hooks(config: ServerConfig) -> Iterator[Operation]:
         ("agent", hooks.AgentHookParams, hooks.AgentHookAnswer, 202, task),
     ]
     for mapping in config.hooks.mappings:
-        example = dict.fromkeys(hooks.fields_of(mapping.message), "text")
-        known.append((mapping.name, hooks.AnyBody, hooks.AgentHookAnswer, 202, example))
+        facts = dict.fromkeys(hooks.fields_of(mapping.message), "text")
+        known.append((mapping.name, hooks.AnyBody, hooks.AgentHookAnswer, 202, facts))
     for name, body, answer, status, example in known:
         yield Operation(
             method="POST",
