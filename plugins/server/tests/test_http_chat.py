@@ -284,6 +284,27 @@ async def test_results_before_a_message_find_their_session(
     assert last.text == "and now?"
 
 
+RESULT = {"role": "tool", "tool_call_id": "c9", "content": "x"}
+OUTPUT = {"type": "function_call_output", "call_id": "c9", "output": "x"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT, chat(messages=[RESULT])),
+        (CHAT, chat(messages=[*HI, CALLED, RESULT])),
+        (RESPONSES, {"model": "openclaw", "input": [OUTPUT]}),
+    ],
+)
+async def test_results_that_nobody_waits_for_are_refused(
+    path: str, body: dict[str, Any], running: Running, web: Web
+) -> None:
+    answer = await web.ask(path, body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "role_ordering"
+    assert running.provider.requests == []
+
+
 # --- What is said -------------------------------------------------------------------
 
 

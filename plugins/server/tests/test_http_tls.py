@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from rustyclaw import ConfigError
-from rustyclaw.cli.remote import ask
+from rustyclaw.cli.remote import ask_gateway
 from rustyclaw_server.config import ServerConfig, TlsConfig
 from rustyclaw_server.tls import tls_context
 
@@ -100,7 +100,7 @@ async def test_https_wss_and_the_command_line(
     facts = json.loads((home / "gateway.json").read_text())
     assert facts["certificate"] == str(files / f"{name}.pem")
     monkeypatch.setenv("RUSTYCLAW_HOME", str(home))
-    answer = await anyio.to_thread.run_sync(partial(ask, "health"))
+    answer = await anyio.to_thread.run_sync(partial(ask_gateway, "health"))
     assert answer["ok"] is True
 
 
