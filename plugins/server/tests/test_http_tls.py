@@ -16,8 +16,7 @@ import websockets.asyncio.client
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from rustyclaw import ConfigError
-from rustyclaw.cli.remote import ask_gateway
+from rustyclaw import ConfigError, ask_gateway
 from rustyclaw_server.config import ServerConfig, TlsConfig
 from rustyclaw_server.tls import tls_context
 

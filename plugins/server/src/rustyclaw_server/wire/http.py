@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class PatientProtocol(H11Protocol):
         elif self._deadline is None and not self.transport.is_closing():
             self._wait()
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+    def handle_websocket_upgrade(self, event: Any) -> None:
         """Leave the connection to the other protocol."""
         self._stop_waiting()
         self.head_seconds = 0
@@ -77,7 +76,8 @@ class PatientProtocol(H11Protocol):
             self._deadline = None
 
     def _give_up(self) -> None:
-        if self.transport.is_closing() or self.conn.our_state is not h11.IDLE:
+        is_answered = self.cycle is not None and self.cycle.more_body
+        if self.transport.is_closing() or is_answered:  # its body does not end
             self.transport.abort()
             return
         self.transport.write(_TOO_SLOW)
