@@ -198,6 +198,17 @@ async def test_a_gateway_that_stops_takes_no_more(running: Running, web: Web) ->
             assert answer.headers["retry-after"]
 
 
+@pytest.fixture(scope="module")
+async def chosen(
+    tmp_path_factory: pytest.TempPathFactory, anyio_backend: Any
+) -> AsyncIterator[Running]:
+    """Yield a server whose sessions pile up."""
+    agents = {"list": [{"id": "main"}, {"id": "work"}]}
+    home = tmp_path_factory.mktemp("chosen")
+    async with serving(home, config={"agents": agents}) as running:
+        yield running
+
+
 # --- Sessions and agents ------------------------------------------------------------
 
 
@@ -217,16 +228,20 @@ def config() -> Mapping[str, Any]:
         ("fake/fake", {"x-openclaw-agent-id": "work"}, "agent:work:openai:"),
         ("openclaw", {"x-openclaw-session-key": "desk"}, "agent:main:desk"),
         ("openclaw:work", {"x-openclaw-session-key": "desk"}, "agent:work:desk"),
+        ("fake", {"x-openclaw-session-key": "Hall"}, "agent:main:hall"),
         ("openclaw", {"x-openclaw-session-key": "agent:work:x"}, "agent:work:x"),
     ],
 )
 async def test_model_and_headers_choose_agent_and_session(
-    model: str, headers: dict[str, str], key: str, running: Running, web: Web
+    model: str, headers: dict[str, str], key: str, chosen: Running
 ) -> None:
-    answer = await web.post(CHAT, json=chat(model=model), headers=headers)
+    before = {info.key for info in await chosen.gateway.state.sessions.list()}
+    async with Web(chosen.url, chosen.token) as web:
+        answer = await web.post(CHAT, json=chat(model=model), headers=headers)
     assert answer.status_code == 200, answer.text
-    (info,) = await running.gateway.state.sessions.list()
-    assert info.key.startswith(key)
+    after = {info.key for info in await chosen.gateway.state.sessions.list()}
+    (new,) = after - before
+    assert new.startswith(key)
 
 
 @pytest.mark.parametrize(
@@ -449,13 +464,15 @@ async def test_a_silent_run_keeps_its_stream_open(
         lines = answer.aiter_lines()
         with anyio.fail_after(5):
             assert [await anext(lines) for _ in range(4)] == [": working", ""] * 2
+            while not running.gateway.active_runs():
+                await anyio.sleep(0.01)
         running.gateway.abort(running.gateway.active_runs()[0].session_key)
         rest = [line async for line in lines if line.startswith("data")]
     assert "the run was aborted" in rest[-2]
     assert rest[-1] == "data: [DONE]"
 
 
-async def test_a_tool_hook_sees_the_session(running: Running, web: Web) -> None:
+async def test_clients_of_the_socket_hear_of_it(running: Running, web: Web) -> None:
     """A run of HTTP is a run like all others: clients of the socket hear of it."""
     client = await running.client()
     await web.ask(CHAT, chat())
