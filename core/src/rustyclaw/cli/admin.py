@@ -252,8 +252,8 @@ def agents_add(id: str, name: str = "", workspace: str = "", model: str = "") ->
 
 def seed(agent_id: str = "") -> None:
     """Make the workspace of an agent; the default one's if none is named."""
-    from rustyclaw.agent.prompt import seed_workspace
     from rustyclaw.agent.place import workspace_of
+    from rustyclaw.agent.prompt import seed_workspace
 
     config = rc.load_config()
     folder = workspace_of(config, config.home, agent_id or config.default_agent_id)

@@ -9,7 +9,6 @@ from starlette.routing import Route
 
 from rustyclaw_server.http import hooks
 from rustyclaw_server.http.answers import answering
-from rustyclaw_server.http.openai.models import Catalog
 from rustyclaw_server.http.openai.stored import Stored
 from rustyclaw_server.http.openapi import document
 from rustyclaw_server.http.operations import operations
@@ -34,7 +33,6 @@ def http_app(server: Server) -> Starlette:
     app.router.default = Webhooks(server)
     app.router.redirect_slashes = False
     app.state.server = server
-    app.state.catalog = Catalog(server)
     app.state.stored = Stored(server.gateway)
     app.state.hooks = hooks.Hooks(server)
     app.state.openapi = document(offered)
