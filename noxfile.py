@@ -28,7 +28,10 @@ KINDS = ("tool", "channel", "provider", "hook")
 BUILDING = ("build", "editables", "hatchling", "twine")
 DOCUMENTING = ("mkdocs-material",)
 LINTING = ("codespell", "import-linter", "ruff")
-TESTING = ("hypothesis", "pytest>=9", "trio", "websockets>=15")
+TESTING = (
+    *("hypothesis", "openai>=3", "pytest>=9", "schemathesis>=4", "trio"),
+    "websockets>=15",
+)
 TYPING = ("mypy", "types-PyYAML")
 
 CONSTRAINTS = Path(".ci", "constraints.txt")

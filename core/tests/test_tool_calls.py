@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, Field
 from rustyclaw import (
     Ask,
+    Busy,
     Finished,
     TextDelta,
     Tool,
@@ -464,3 +465,99 @@ async def test_an_operator_can_leave() -> None:
     leave()
     with pytest.raises(Veto, match="none is attached"):
         await approvals.require(QUESTION)
+
+
+# --- Calls that no model has made ---------------------------------------------------
+
+
+async def invoked(bot: Bot, name: str, session: str = "main", **arguments: Any) -> Any:
+    return await bot.gateway.invoke_tool(name, arguments, session)
+
+
+async def test_a_tool_is_invoked_as_a_model_would(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    class Watch:
+        @hookimpl
+        async def before_tool_call(self, context: HookContext, call: ToolCall) -> Any:
+            if call.arguments.get("sides") == 13:
+                raise Veto("unlucky")
+            more = call.arguments["sides"] + 1
+            return replace(call, arguments={**call.arguments, "sides": more})
+
+        @hookimpl
+        async def after_tool_call(self, context: HookContext, call: ToolCall) -> None:
+            seen.append((context.session_key, call.name, dict(call.arguments)))
+
+        @hookimpl
+        async def tool_result_persist(
+            self, context: HookContext, call: ToolCall, result: ToolResult
+        ) -> ToolResult:
+            return replace(result, text=result.text.upper())
+
+    plugins = {"tools.roll": roll, "hooks.watch": Watch()}
+    async with Bot(tmp_path, plugins=plugins) as bot:
+        result = await invoked(bot, "roll", "desk", sides=6)
+        refused = await invoked(bot, "roll", sides=13)
+        wrong = await invoked(bot, "roll", sides=True, colour="red")
+
+    assert (result.text, result.is_error) == ("ROLLED 7", False)
+    assert refused.is_error
+    assert refused.details["refused"]
+    assert "UNLUCKY" in refused.text
+    assert wrong.is_error
+    assert "COLOUR" in wrong.text
+    assert seen[0] == ("agent:main:desk", "roll", {"sides": 7})
+
+
+@pytest.mark.parametrize(
+    ("name", "session", "config"),
+    [
+        ("nope", "main", {}),
+        ("roll", "main", {"tools": {"deny": ["roll"]}}),
+        ("roll", "fake:group:42", {"tools": {"shared_deny": ["roll"]}}),
+        (
+            "roll",
+            "main",
+            {"agents": {"list": [{"id": "main", "tools": {"deny": ["*"]}}]}},
+        ),
+    ],
+    ids=["unknown", "denied", "shared", "agent"],
+)
+async def test_what_the_policy_takes_away_cannot_be_invoked(
+    name: str, session: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    async with Bot(tmp_path, plugins={"tools.roll": roll}, config=config) as bot:
+        with pytest.raises(ToolError, match=f"no tool '{name}' may be used"):
+            await invoked(bot, name, session)
+
+
+async def test_an_invoked_tool_has_its_deadline_and_its_operator(
+    tmp_path: Path,
+) -> None:
+    asked: list[Approval] = []
+
+    async def yes(approval: Approval) -> Decision:
+        asked.append(approval)
+        return "allow-once"
+
+    class Slow(Delete):
+        """Never end."""
+
+        async def run(self, params: Any, context: ToolContext) -> ToolResult:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    tools = {"tools.delete": Slow(Ask("sure?"))}
+    async with Bot(tmp_path, plugins=tools, approver=yes) as bot:
+        result = await invoked(bot, "delete", path="a.txt")
+    assert result.is_error
+    assert "took longer than 0.05 s" in result.text
+    assert asked[0].reason == "sure?"
+
+    async with Bot(tmp_path, plugins={"tools.delete": Slow(Ask("sure?"))}) as bot:
+        result = await invoked(bot, "delete", path="a.txt")
+        await bot.gateway.stop("test")
+        with pytest.raises(Busy):
+            await invoked(bot, "delete", path="a.txt")
+    assert "none is attached" in result.text

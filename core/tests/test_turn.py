@@ -18,6 +18,7 @@ from rustyclaw import (
     ModelRequest,
     Prompt,
     ProviderError,
+    RunOptions,
     StorageError,
     StreamEvent,
     Text,
@@ -454,3 +455,17 @@ async def test_a_run_always_ends_with_its_result(bot: Bot) -> None:
     await bot.say("hello")
     assert isinstance(bot.events[-1], RunEnded)
     assert "".join(e.text for e in bot.events if isinstance(e, TextDelta)) == "hello"
+
+
+async def test_a_caller_may_want_a_shorter_or_another_answer(tmp_path: Path) -> None:
+    config = {"agents": {"defaults": {"max_tokens": 100, "temperature": 0.5}}}
+    async with Bot(tmp_path, config=config) as bot:
+        for options in (
+            RunOptions(),
+            RunOptions(max_tokens=10, temperature=0.0),
+            RunOptions(max_tokens=1000),
+        ):
+            async for _ in bot.gateway.run("hi", options=options):
+                pass
+        asked = [(r.max_tokens, r.temperature) for r in bot.provider.requests]
+    assert asked == [(100, 0.5), (10, 0.0), (100, 0.5)]

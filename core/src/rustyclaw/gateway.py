@@ -28,7 +28,9 @@ import anyio.to_thread
 
 from rustyclaw import commands, hookspecs
 from rustyclaw.agent.models import Models
-from rustyclaw.agent.turn import Mind, workspace_of
+from rustyclaw.agent.place import workspace_of
+from rustyclaw.agent.tool_calls import invoke
+from rustyclaw.agent.turn import Mind
 from rustyclaw.approvals import Approvals, Operator
 from rustyclaw.config import Config, config_from, home_dir, load_config
 from rustyclaw.delivery import ChannelStatus, Delivery, innermost
@@ -40,7 +42,7 @@ from rustyclaw.interfaces.channel import Channel, Route
 from rustyclaw.interfaces.tool import Tool, Toolset
 from rustyclaw.lanes import Job, Lanes
 from rustyclaw.loading import Loader
-from rustyclaw.messages import Inbound, Message
+from rustyclaw.messages import HookContext, Inbound, Message, ToolCall
 from rustyclaw.registry import Caller, Method, Registry
 from rustyclaw.routing import session_for
 from rustyclaw.runs import ActiveRun, RunEnded, RunEvent, RunOptions
@@ -50,7 +52,7 @@ from rustyclaw.sessions.locks import SessionLock
 from rustyclaw.state import State
 
 if TYPE_CHECKING:
-    from rustyclaw.messages import CompactionResult, Media, Outbound, Target
+    from rustyclaw.messages import CompactionResult, Media, Outbound, Target, ToolResult
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +138,7 @@ class Gateway:
             stack.callback(self._group.cancel_scope.cancel)
             channels = await anyio.to_thread.run_sync(self._load)
             self.models = Models(self.config, self.loader, self.spawn)
-            mind = Mind(
+            self._mind = mind = Mind(
                 config=self.config,
                 home=self.home,
                 hooks=self.hooks,
@@ -409,6 +411,23 @@ class Gateway:
     def abort(self, session: str = "main", run_id: str = "") -> bool:
         """Abort the run of a session, or only the one named; return whether it was."""
         return self._lanes.abort(self.key(session), run_id)
+
+    async def invoke_tool(
+        self, name: str, arguments: Mapping[str, Any], session: str = "main"
+    ) -> ToolResult:
+        """Run a tool as a model of a session would: policy, guards, approval, deadline.
+
+        :raises ToolError: The session may not use such a tool, or there is none.
+        :raises Busy: The gateway drains.
+        """
+        if self.draining:
+            raise Busy("the gateway is stopping; try again later")
+        key = resolve(session, self.config.default_agent_id)
+        agent_id = self.config.agent(key.agent_id).id
+        run_id = token_hex(8)
+        context = HookContext(agent_id=agent_id, session_key=str(key), run_id=run_id)
+        call = ToolCall(id=run_id, name=name, arguments=arguments)
+        return await invoke(self._mind, context, call)
 
     def active_runs(self) -> list[ActiveRun]:
         """Return the runs in progress."""

@@ -34,6 +34,8 @@ class RunOptions:
     :param thinking: A level, instead of the session's.
     :param system: Added to the system prompt.
     :param timeout_seconds: A shorter deadline than the config's.
+    :param max_tokens: A shorter longest answer than the config's.
+    :param temperature: Instead of the config's.
     :param history: Messages to put before this one, into a session that is new.
     :param tools: Tools of the caller. When the model calls one of them the run ends;
         `RunResult.calls` has the calls, and the next message may hold their results.
@@ -44,6 +46,8 @@ class RunOptions:
     thinking: str | None = None
     system: str = ""
     timeout_seconds: float | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
     history: tuple[Message, ...] = ()
     tools: tuple[ToolSchema, ...] = ()
 

@@ -109,15 +109,18 @@ class ModelCalls:
             config.agent(self.run.context.agent_id),
             config.agents.defaults,
         )
-        warmth = agent.temperature
+        options = self.run.options
+        warmth = options.temperature
+        warmth = agent.temperature if warmth is None else warmth
+        longest = agent.max_tokens or defaults.max_tokens
         return ModelRequest(
             model=self.model.info.id,
             system=self.prompt.system,
             messages=self._messages(),
             tools=self.tools,
-            max_tokens=agent.max_tokens or defaults.max_tokens,
+            max_tokens=min(longest, options.max_tokens or longest),
             temperature=defaults.temperature if warmth is None else warmth,
-            thinking=self.run.options.thinking
+            thinking=options.thinking
             or session.info.thinking
             or agent.thinking
             or defaults.thinking,

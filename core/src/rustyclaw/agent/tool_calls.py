@@ -14,31 +14,39 @@ import anyio
 import anyio.to_thread
 
 from rustyclaw import hookspecs
-from rustyclaw.agent.truncation import cut_text
+from rustyclaw.agent.place import place_of
+from rustyclaw.agent.policy import allowed_tools
+from rustyclaw.agent.truncation import cut_text, result_limit
 from rustyclaw.approvals import Approval
 from rustyclaw.errors import Ask, ToolError, Veto
 from rustyclaw.messages import ToolCall, ToolResult
-from rustyclaw.runs import ToolEnded, ToolStarted
+from rustyclaw.runs import Reports, ToolEnded, ToolStarted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rustyclaw.agent.turn import Mind, Run
+    from rustyclaw.agent.turn import Mind
     from rustyclaw.interfaces.tool import Tool, ToolContext
+    from rustyclaw.messages import HookContext
 
 logger = logging.getLogger(__name__)
+
+#: Tokens of a reader that is no model.
+_ROOM = 200_000
 
 
 @dataclass(slots=True)
 class ToolCalls:
     """The tools that one run may use, and how they are called.
 
+    :param reports: Told of each call when it begins and when it ends.
     :param result_limit: Characters of one result that the model is shown; the whole
         text of a longer one goes to a file in the workspace.
     """
 
     mind: Mind
-    run: Run
+    context: HookContext
+    reports: Reports
     place: ToolContext
     tools: Mapping[str, Tool]
     result_limit: int
@@ -73,8 +81,8 @@ class ToolCalls:
 
     async def _one(self, call: ToolCall, malformed: str | None) -> ToolResult:
         """Run a call, tell hooks and listeners, return what the transcript keeps."""
-        hooks, context = self.mind.hooks, self.run.context
-        await self.run.reports.emit(ToolStarted(call=call))
+        hooks, context = self.mind.hooks, self.context
+        await self.reports.emit(ToolStarted(call=call))
         if malformed is None:
             call, result, seconds = await self._run(call)
         else:
@@ -96,7 +104,7 @@ class ToolCalls:
             hookspecs.tool_result_persist, context=context, call=call, result=result
         )
         kept = replace(kept, call_id=call.id, name=call.name)
-        await self.run.reports.emit(ToolEnded(call=call, result=kept, seconds=seconds))
+        await self.reports.emit(ToolEnded(call=call, result=kept, seconds=seconds))
         return kept
 
     async def _run(self, call: ToolCall) -> tuple[ToolCall, ToolResult, float]:
@@ -141,7 +149,7 @@ class ToolCalls:
         """Return the call as the guards left it; name and id stay."""
         try:
             judged = await self.mind.hooks.apply(
-                hookspecs.before_tool_call, context=self.run.context, call=call
+                hookspecs.before_tool_call, context=self.context, call=call
             )
         except Ask as asked:
             judged = asked.value if isinstance(asked.value, ToolCall) else call
@@ -149,7 +157,7 @@ class ToolCalls:
         return replace(call, arguments=judged.arguments)
 
     async def _approve(self, call: ToolCall, asked: Ask) -> None:
-        context, reason = self.run.context, asked.reason
+        context, reason = self.context, asked.reason
         approval = Approval(context=context, subject=call, reason=reason, key=asked.key)
         await self.mind.approvals.require(approval)
 
@@ -163,3 +171,21 @@ class ToolCalls:
         except OSError as exc:
             hint = f"the whole text could not be kept: {exc.strerror}"
         return replace(result, text=cut_text(result.text, self.result_limit, hint=hint))
+
+
+async def invoke(mind: Mind, context: HookContext, call: ToolCall) -> ToolResult:
+    """Run a call that no model has made, judged as if one had.
+
+    :raises ToolError: The session may not use such a tool, or there is none.
+    """
+    config, key = mind.config, context.session_key
+    allowed = allowed_tools(config, context.agent_id, key, mind.tools)
+    tools = {tool.name: tool for tool in allowed if tool.name == call.name}
+    if not tools:
+        raise ToolError(f"no tool {call.name!r} may be used in session {key!r}")
+
+    limit = result_limit(_ROOM, config.agents.defaults.tool_result_max_chars)
+    place = place_of(mind, context)
+    calls = ToolCalls(mind, context, Reports(), place, tools, limit)
+    (result,) = await calls.answer([call], {})
+    return result

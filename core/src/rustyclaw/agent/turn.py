@@ -20,6 +20,7 @@ from rustyclaw import hookspecs
 from rustyclaw.agent.compaction import compact_session
 from rustyclaw.agent.live import unanswered
 from rustyclaw.agent.model_calls import ModelCalls
+from rustyclaw.agent.place import place_of, workspace_of
 from rustyclaw.agent.policy import allowed_tools
 from rustyclaw.agent.prompt import system_prompt
 from rustyclaw.agent.recovery import RunFailed, run_error
@@ -27,7 +28,6 @@ from rustyclaw.agent.stream import Assembler
 from rustyclaw.agent.tool_calls import ToolCalls
 from rustyclaw.agent.truncation import result_limit
 from rustyclaw.errors import RustyclawError, SessionError, StorageError
-from rustyclaw.interfaces.tool import ToolContext
 from rustyclaw.messages import (
     CompactionResult,
     HookContext,
@@ -201,15 +201,7 @@ class Turn:
         then = partial(system_prompt, config, agent_id, workspace, persona)
         system = await self._append_incoming(run.incoming, then)
         model = await self._find_model()
-        place = ToolContext(
-            agent_id=agent_id,
-            session_key=context.session_key,
-            run_id=run.id,
-            channel=context.channel,
-            workspace=workspace,
-            agent_dir=mind.home / "agents" / agent_id,
-            home=mind.home,
-        )
+        place = place_of(mind, context)
         asked = run.incoming[-1].message
         prompt = await mind.hooks.apply(
             hookspecs.before_agent_start,
@@ -225,7 +217,8 @@ class Turn:
         schemas = (*map(mind.schema, tools), *options.tools)
         self._model = ModelCalls(mind, run, model, schemas, asked, prompt, limit)
         by_name = {tool.name: tool for tool in tools}
-        return self._model, ToolCalls(mind, run, place, by_name, limit)
+        tools_now = ToolCalls(mind, context, run.reports, place, by_name, limit)
+        return self._model, tools_now
 
     async def _converse(self, model: ModelCalls, tools: ToolCalls) -> ModelResponse:
         """Call model and tools in turn; return the final answer."""
@@ -402,13 +395,3 @@ class Turn:
 
     def _sources(self) -> tuple[str, ...]:
         return tuple(i.source for i in self._run.incoming if i.source)
-
-
-def workspace_of(config: Config, home: Path, agent_id: str) -> Path:
-    """Return the workspace folder of an agent; it need not exist yet."""
-    named = config.agent(agent_id).workspace
-    if named is None and agent_id == config.default_agent_id:
-        named = config.agents.defaults.workspace
-    if named is not None:
-        return home / Path(named).expanduser()
-    return home / "agents" / agent_id / "workspace"

@@ -226,7 +226,7 @@ def _resolved(how: Literal["approve", "reject"], channel: str, code: str) -> str
 
 def agents_list(as_json: Json = False) -> None:
     """List the agents."""
-    from rustyclaw.agent.turn import workspace_of
+    from rustyclaw.agent.place import workspace_of
 
     config = rc.load_config()
     rows = [config.agent(id).model_dump() for id in config.agent_ids]
@@ -252,8 +252,8 @@ def agents_add(id: str, name: str = "", workspace: str = "", model: str = "") ->
 
 def seed(agent_id: str = "") -> None:
     """Make the workspace of an agent; the default one's if none is named."""
+    from rustyclaw.agent.place import workspace_of
     from rustyclaw.agent.prompt import seed_workspace
-    from rustyclaw.agent.turn import workspace_of
 
     config = rc.load_config()
     folder = workspace_of(config, config.home, agent_id or config.default_agent_id)

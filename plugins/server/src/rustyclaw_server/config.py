@@ -20,6 +20,15 @@ def _origin(text: str) -> str:
 Origin = Annotated[str, AfterValidator(_origin)]
 
 
+def _hook_name(text: str) -> str:
+    if text in ("wake", "agent"):
+        raise ValueError("`wake` and `agent` are there already")
+    return text
+
+
+HookName = Annotated[str, Field(pattern=r"^[\w-]{1,64}$"), AfterValidator(_hook_name)]
+
+
 class AuthConfig(PluginConfig):
     """How callers prove that they may call."""
 
@@ -61,12 +70,16 @@ class LimitsConfig(PluginConfig):
     connects_per_minute: int = Field(120, gt=0, description="of one remote address")
     max_body_bytes: int = Field(2_097_152, gt=0, description="of an HTTP request")
     body_seconds: float = Field(20, gt=0, description="time for an HTTP body")
+    head_seconds: float = Field(15, gt=0, description="time for an HTTP head")
+    send_seconds: float = Field(
+        60, gt=0, description="time for a client to read a piece of an HTTP answer"
+    )
 
 
 class HookMapping(PluginConfig):
     """One ``POST /hooks/<name>``: how its JSON body becomes a message."""
 
-    name: str = Field(pattern=r"^[\w-]{1,64}$", description="the last part of the path")
+    name: HookName = Field(description="the last part of the path")
     message: str = Field(description="text with `{field}` from the body")
     agent_id: str | None = Field(None, description="who gets it")
     session_key: str | None = Field(None, description="where; default: a new session")
@@ -78,6 +91,7 @@ class HooksConfig(PluginConfig):
     enabled: bool = Field(False, description="serve `/hooks/*`")
     token: Secret | None = Field(None, description="what callers must show")
     allow_session_key: bool = Field(False, description="callers may choose a session")
+    per_minute: int = Field(20, gt=0, description="hooks of one address")
     mappings: tuple[HookMapping, ...] = Field((), description="hooks with a name")
 
 
@@ -87,7 +101,13 @@ class HttpConfig(PluginConfig):
     chat_completions: bool = Field(True, description="`/v1/chat/completions`")
     responses: bool = Field(True, description="`/v1/responses`")
     tools_invoke: bool = Field(True, description="`/tools/invoke`")
-    tools_deny: tuple[str, ...] = Field((), description="tools never invoked by HTTP")
+    tools_deny: tuple[str, ...] = Field(
+        ("sessions_spawn", "sessions_send", "gateway", "whatsapp_login"),
+        description="tools never invoked by HTTP; globs",
+    )
+    max_body_bytes: int = Field(
+        20_971_520, gt=0, description="of a request to `/v1/*`, pictures included"
+    )
 
 
 class NodesConfig(PluginConfig):

@@ -10,6 +10,7 @@ import socket as sockets
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 from rustyclaw import ConfigError, Notice, RustyclawError
 
 from rustyclaw_server.approvals import ApprovalDesk
@@ -33,15 +34,17 @@ from rustyclaw_server.sends import Sends
 from rustyclaw_server.serving import serve
 from rustyclaw_server.settings import SessionSettings
 from rustyclaw_server.systemevents import SystemEvents
+from rustyclaw_server.tls import tls_context
 from rustyclaw_server.usage import UsageBook
 from rustyclaw_server.wire.hub import Hub
 from rustyclaw_server.wire.presence import Presence
 from rustyclaw_server.wire.runs import RunBook
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
-    from rustyclaw import Gateway, GatewayEvent, Method
+    from rustyclaw import Gateway, GatewayEvent, Method, Secret
 
     from rustyclaw_server.config import ServerConfig
     from rustyclaw_server.wire.connection import Connection
@@ -87,6 +90,7 @@ class Server:
         self.config_lock = anyio.Lock()
         self.control_secret = secrets.token_urlsafe(32)
         self.url = ""
+        self.tls: ssl.SSLContext | None = None
         self._fallbacks: dict[str, Method] = {}
         self._unwatch: list[Callable[[], None]] = []
 
@@ -98,6 +102,8 @@ class Server:
         :raises RustyclawError: It would not be safe, or the port is taken.
         """
         check_safety(self.config)
+        if self.config.tls:
+            self.tls = await anyio.to_thread.run_sync(tls_context, self.config.tls)
         await self.devices.load()
         if self.secret.mode in ("token", "password"):
             self.gateway.config.redactor.add(self.secret.value())
@@ -286,10 +292,26 @@ def check_safety(config: ServerConfig) -> None:
             "hooks.server.trusted_proxies"
         )
     shown = auth.password if auth.mode == "password" else auth.token
+    if config.hooks.enabled:
+        _check_hook_token(config.hooks.token, shown)
     if is_open and shown is not None and len(shown.get_secret_value()) < 16:
         raise ConfigError(
             "the secret of hooks.server.auth is too short for an open port; "
             "use at least 16 characters"
+        )
+
+
+def _check_hook_token(token: Secret | None, shared: Secret | None) -> None:
+    text = token.get_secret_value() if token else ""
+    if len(text) < 16:
+        raise ConfigError(
+            "hooks.server.hooks.enabled needs hooks.server.hooks.token, "
+            "of at least 16 characters"
+        )
+    if shared is not None and text == shared.get_secret_value():
+        raise ConfigError(
+            "hooks.server.hooks.token is the gateway's own secret, which may do "
+            "everything; choose another one"
         )
 
 

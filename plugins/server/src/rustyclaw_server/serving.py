@@ -6,12 +6,13 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import uvicorn
 
 from rustyclaw_server.app import App
+from rustyclaw_server.wire.http import PatientProtocol
 from rustyclaw_server.wire.socket import BoundedProtocol
 
 if TYPE_CHECKING:
@@ -30,18 +31,15 @@ class _Uvicorn(uvicorn.Server):
 async def serve(server: Server, listener: socket.socket) -> None:
     """Serve until cancelled; connections that are open then get their end."""
     config = server.config
-    tls: dict[str, Any] = {}
-    if config.tls:
-        tls["ssl_certfile"] = str(config.tls.cert_path)
-        tls["ssl_keyfile"] = str(config.tls.key_path)
-    first = config.limits.max_preauth_bytes
-    protocol = type("Protocol", (BoundedProtocol,), {"first_limit": first})
+    first, head = config.limits.max_preauth_bytes, config.limits.head_seconds
+    sockets = type("Sockets", (BoundedProtocol,), {"first_limit": first})
+    requests = type("Requests", (PatientProtocol,), {"head_seconds": head})
     # Its log goes where ours goes; a line for each request would be noise.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     uvicorn_config = uvicorn.Config(
         App(server),
-        http="h11",
-        ws=protocol,
+        http=requests,
+        ws=sockets,
         ws_max_size=config.limits.max_payload_bytes,
         ws_per_message_deflate=False,
         ws_ping_interval=25,  # a client that has vanished is noticed
@@ -53,8 +51,9 @@ async def serve(server: Server, listener: socket.socket) -> None:
         proxy_headers=False,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=_GRACE_SECONDS,
-        **tls,
     )
+    uvicorn_config.load()
+    uvicorn_config.ssl = server.tls
     running, done = _Uvicorn(uvicorn_config), anyio.Event()
     scope = anyio.CancelScope(shield=True)  # it ends by `should_exit`, in good order
 

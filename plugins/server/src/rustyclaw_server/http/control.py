@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict
 from rustyclaw import Caller, MethodError
 
-from rustyclaw_server.http.answers import Refused, answer_json, answering
-from rustyclaw_server.http.body import read_json
+from rustyclaw_server.http.answers import answer_json
+from rustyclaw_server.http.body import read_model
 from rustyclaw_server.http.guard import require_control, server_of
 
 if TYPE_CHECKING:
@@ -18,19 +19,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@answering
+class RpcParams(BaseModel):
+    """A method and its parameters."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    method: str
+    params: dict[str, Any] | None = None
+
+
+class RpcAnswer(BaseModel):
+    """What it returned, or its error with ``code`` and ``message``."""
+
+    ok: bool
+    payload: Any = None
+    error: dict[str, Any] | None = None
+
+
 async def rpc(request: Request) -> Response:
     """Call ``{"method": ..., "params": {...}}`` as the operator."""
     require_control(request)
     server = server_of(request)
-    body = await read_json(request, server.config.limits)
-    name, params = body.get("method"), body.get("params") or {}
-    if not isinstance(name, str) or not isinstance(params, dict):
-        raise Refused(400, "a method and its params are needed")
+    body = await read_model(request, RpcParams, server.config.limits)
+    name = body.method
     try:
         if (method := server.method(name)) is None:
             raise MethodError(f"unknown method: {name}")
-        payload = await method.handler(params, Caller())
+        payload = await method.handler(body.params or {}, Caller())
         return answer_json({"ok": True, "payload": payload})
     except MethodError as exc:
         error = {"code": exc.code, "message": str(exc)}

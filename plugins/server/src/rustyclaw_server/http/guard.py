@@ -36,7 +36,7 @@ def require_secret(request: Request) -> Peer:
     server, peer = server_of(request), caller_of(request)
     if problem := refusal(request.headers, server.config):
         raise Refused(403, problem)
-    key = f"http {peer.bucket} {request.headers.get('origin', '')}"
+    key = _failure_key(peer, request.headers.get("origin", ""))
     if wait := server.failures.locked_for(key):
         text = "too many failed attempts; try again later"
         raise Refused(429, text, {"retry-after": f"{wait:.0f}"})
@@ -51,6 +51,26 @@ def require_secret(request: Request) -> Peer:
         raise Refused(401, "Unauthorized", {"www-authenticate": "Bearer"})
     server.failures.forget(key)
     return peer
+
+
+def _failure_key(peer: Peer, origin: str) -> str:
+    """Return what failures are counted by.
+
+    A page on this machine counts apart from the programs here, and these apart from
+    what a proxy passes on; of others only the address counts, for whoever is no
+    browser may say any origin.
+    """
+    return f"http local {origin}" if peer.is_local else f"http {peer.bucket}"
+
+
+def require_open(request: Request) -> None:
+    """Check that the gateway takes work.
+
+    :raises Refused: 503; it stops.
+    """
+    if server_of(request).gateway.draining:
+        text = "the gateway is stopping; try again later"
+        raise Refused(503, text, {"retry-after": "10"})
 
 
 def require_control(request: Request) -> None:

@@ -6,8 +6,9 @@ Without the shared secret a caller learns that the process lives, and nothing el
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
 from rustyclaw import __version__
 
 from rustyclaw_server.http.answers import Refused, answer_json
@@ -16,6 +17,25 @@ from rustyclaw_server.http.guard import require_secret, server_of
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+
+class HealthAnswer(BaseModel):
+    """That the process lives; the rest is for the owner."""
+
+    status: str
+    version: str = ""
+    uptime_seconds: float = 0
+    connections: int = 0
+    active_agents: int = 0
+    providers: list[dict[str, Any]] = []
+    channels: list[dict[str, Any]] = []
+    plugins: list[dict[str, Any]] = []
+
+
+class ReadyAnswer(BaseModel):
+    """Whether work is taken."""
+
+    ready: bool
 
 
 async def health(request: Request) -> Response:

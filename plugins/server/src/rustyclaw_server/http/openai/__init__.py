@@ -1,0 +1,1 @@
+"""OpenAI's two interfaces, in front of agents: chat completions and responses."""
