@@ -47,12 +47,15 @@ export function short(text, length) {
   return characters.length <= length ? characters.join("") : `${characters.slice(0, length - 1).join("")}…`;
 }
 
+/** Return the first line of a Markdown text as plain words, for where there is little room. */
+export const gist = (text) => String(text || "").replace(/```\w*|[*_`~]+|^\s*(#+|>|[-+]|\d+\.)\s+/gm, "").replace(/\s+/g, " ").trim();
+
 /** Return a name for a session that people recognise. */
 export function sessionName(row) {
   if (row.label) return row.label;
-  if (row.displayName) return row.displayName;
-  if (row.derivedTitle) return row.derivedTitle;
   const [, agent, ...rest] = row.key.split(":");
   const name = rest.join(":") || row.key;
-  return agent && agent !== "main" ? `${name} · ${agent}` : name === "main" ? "Main conversation" : name;
+  const whose = agent && agent !== "main" ? ` · ${agent}` : "";
+  if (name === "main") return `Main conversation${whose}`;
+  return `${row.displayName || row.derivedTitle || name}${whose}`;
 }

@@ -274,5 +274,5 @@ export class Gateway {
 function browserName() {
   const agent = navigator.userAgent;
   const [, name] = [/Edg\//, /OPR\//, /Firefox\//, /Chrome\//, /Safari\//].map((p, i) => [p.test(agent), ["Edge", "Opera", "Firefox", "Chrome", "Safari"][i]]).find(([found]) => found) || [true, "Browser"];
-  return `${name} (Control UI)`;
+  return `${name} on ${navigator.userAgentData?.platform || navigator.platform || "the web"}`;
 }

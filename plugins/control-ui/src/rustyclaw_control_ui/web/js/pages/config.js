@@ -7,7 +7,7 @@ import { HIDDEN, kindOf, SchemaForm } from "../parts/schema-form.js";
 import { lineOf, textEditor } from "../parts/text-editor.js";
 
 /** What was not saved yet survives a look at another page. */
-const kept = { hash: "", draft: null, text: null, opened: new Set() };
+const kept = { hash: "", draft: null, text: null, opened: new Map() };
 
 export default function mount({ view, app, scope, argument }) {
   new ConfigPage(view, app, scope, argument);

@@ -1,7 +1,7 @@
 // How things stand, at a glance.
 
 import { badge, button, empty, failure, fill, h, icon, skeleton } from "../dom.js";
-import { ago, duration, number, plural, sessionName, short } from "../format.js";
+import { ago, duration, gist, number, plural, sessionName, short } from "../format.js";
 
 export default function mount({ view, app, scope }) {
   const { gateway } = app;
@@ -45,7 +45,7 @@ export default function mount({ view, app, scope }) {
         tile("Channels", "channels", channels.length ? `${connected} / ${channels.length}` : "0", channels.length ? "connected" : "none configured"),
         tile("Models", "brain", number(facts.models.length), providers(facts.models)),
         tile("Clients", "devices", number(facts.presence.filter((p) => p.mode !== "gateway" && p.reason !== "disconnect").length), "connected")),
-      h("div.cards",
+      h("div.cards.even",
         card("Recent conversations", "#/sessions", facts.sessions.length
           ? h("ul.list", facts.sessions.slice(0, 5).map((row) => conversation(row)))
           : empty("chat", "No conversation yet", "Say hello: the assistant is ready.", button("Open the chat", () => app.go("chat"), { kind: "primary" }))),
@@ -92,7 +92,7 @@ function card(title, link, content) {
 
 function conversation(row) {
   return h("li", h("a.grow.plain-link", { href: `#/chat/${encodeURIComponent(row.key)}` },
-    h("p.cut.strong", sessionName(row)), h("p.small.muted.cut", row.lastMessagePreview || row.channel || row.key)),
+    h("p.cut.strong", sessionName(row)), h("p.small.muted.cut", gist(row.lastMessagePreview) || row.channel || row.key)),
   h("span.small.muted", ago(row.updatedAt)));
 }
 

@@ -10,15 +10,17 @@ import { soon } from "./dashboard.js";
 export default function mount({ view, app, scope }) {
   const waiting = h("div.stack");
   const body = h("div.cards", skeleton(2));
+  const allowed = h("div.stack");
   let own = "";
   fill(view, h("header.page-head", h("div.grow", h("h1", "Devices"), h("p", "Browsers, apps and command lines that may connect, each with a token of its own.")),
-    app.gateway.has("auth.rotate") && button("New shared token", (event) => busy(event.currentTarget, rotateShared), { picture: "key" })), waiting, body);
+    app.gateway.has("auth.rotate") && button("New shared token", (event) => busy(event.currentTarget, rotateShared), { picture: "key" })), waiting, body, allowed);
 
   async function load() {
     try {
       own ||= (await identity()).id;
       const answer = await app.call("device.pair.list");
       if (!scope.over) show(answer);
+      if (app.gateway.has("approvals.allowed")) showAllowed((await app.call("approvals.allowed")).allowed || []);
     } catch (error) {
       if (!scope.over) fill(body, failure(error, load));
     }
@@ -29,6 +31,13 @@ export default function mount({ view, app, scope }) {
       h("ul.list", pending.map((row) => h("li.wrap-row", { data: { request: row.requestId } }, h("div.grow", h("p.strong.cut", nameOf(row)), h("p.small.muted.wrap", [row.platform, row.remoteIp, row.role, row.isRepair && "asks for more than it has", ago(row.ts)].filter(Boolean).join(" · ")), h("p.small.muted.wrap", (row.scopes || []).join(", "))),
         h("div.row", button("Approve", act(() => app.call("device.pair.approve", { requestId: row.requestId }), "Approved."), { kind: "primary", picture: "check" }), button("Reject", act(() => app.call("device.pair.reject", { requestId: row.requestId }), "Rejected."), { kind: "danger" })))))));
     fill(body, paired.length ? paired.sort((a, b) => (b.deviceId === own) - (a.deviceId === own)).map(card) : h("div.card.whole", empty("devices", "No device is paired", "What connects with the shared token from this machine is paired by itself; others ask.")));
+  }
+
+  /** What the assistant may do without asking, because somebody said "always". */
+  function showAllowed(rows) {
+    if (scope.over) return;
+    fill(allowed, rows.length > 0 && h("section.card", h("div.card-head", h("h2", "Allowed for always")), h("p.small.muted", "The assistant does these without asking, because somebody said “always”."),
+      h("ul.list", rows.map((row) => h("li.wrap-row", h("div.grow", h("code.small.wrap", row.key), h("p.small.muted", `since ${ago(row.since)}`)), button("Ask again", act(() => app.call("approvals.forget", { key: row.key }), "It will ask again."), {}))))));
   }
 
   const act = (work, done) => (event) => busy(event.currentTarget, async () => {

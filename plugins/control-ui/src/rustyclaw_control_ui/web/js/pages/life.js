@@ -58,9 +58,9 @@ export default function mount({ view, app, scope }) {
   function hookElement(number, name, facts) {
     const total = h("span.hook-count");
     const seen = h("span.hook-seen.muted.small");
-    const plugins = h("span.hook-plugins", (facts?.plugins || []).map((plugin) => h("span.badge", { data: { on: plugin } }, plugin)));
+    const plugins = h("span.hook-plugins", (facts?.plugins || []).map(({ name: plugin, faults }) => h(`span.badge${faults ? ".bad" : ""}`, { data: { on: plugin }, title: faults ? `${faults} faults` : undefined }, plugin)));
     const element = h("li.hook", { data: { hook: name } }, h("span.hook-number", String(number)),
-      h("div.grow", h("p.row.wrap", h("code.strong", name), facts?.kind && badge(facts.kind, { guard: "warn", transform: "note" }[facts.kind] || "")), facts?.doc && h("p.small.muted", facts.doc), plugins),
+      h("div.grow", h("p.row.wrap", h("code.strong", name), facts?.kind && badge(facts.kind, { guard: "warn", transform: "note" }[facts.kind] || "")), facts?.description && h("p.small.muted", facts.description), plugins),
       h("div.hook-figures", total, seen));
     return { element, total, seen, plugins, count: 0, timer: 0 };
   }

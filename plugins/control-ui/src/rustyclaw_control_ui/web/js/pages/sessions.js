@@ -1,7 +1,7 @@
 // All conversations: find, read, rename, begin anew, shorten, delete.
 
 import { badge, button, busy, empty, failure, fill, h, icon, iconButton, skeleton } from "../dom.js";
-import { ago, moment, number, sessionName } from "../format.js";
+import { ago, gist, moment, number, sessionName } from "../format.js";
 import { attempt, confirm, dialog, prompt, toast } from "../parts/dialog.js";
 import { turnElement, turnsOf } from "../parts/turns.js";
 import { soon } from "./dashboard.js";
@@ -37,7 +37,7 @@ export default function mount({ view, app, scope }) {
     return h("li", { data: { key: row.key } },
       h("a.grow.plain-link", { href: `#/chat/${encodeURIComponent(row.key)}` },
         h("p.row", h("span.strong.cut", name), isMain && badge("main", "accent"), row.kind === "group" && badge("group")),
-        h("p.small.muted.cut", row.lastMessagePreview || row.key),
+        h("p.small.muted.cut", gist(row.lastMessagePreview) || row.key),
         h("p.small.muted.cut", h("time", { title: moment(row.updatedAt) }, ago(row.updatedAt)), facts && ` · ${facts}`)),
       h("div.row.actions",
         iconButton("file", `Read ${name}`, () => transcript(row)),

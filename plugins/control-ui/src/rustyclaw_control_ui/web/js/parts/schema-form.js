@@ -2,6 +2,7 @@
 // that the file says only what somebody chose to say.
 
 import { badge, button, fill, h, iconButton } from "../dom.js";
+import { inline } from "../markdown.js";
 import { confirm, prompt } from "./dialog.js";
 
 export const HIDDEN = "__OPENCLAW_REDACTED__";
@@ -17,6 +18,7 @@ export class SchemaForm {
   constructor({ draft, original, hints, changed }) {
     Object.assign(this, { draft, original, hints: hints || {}, changed });
     this.errors = new Map();
+    this.opened = new Map();
   }
 
   get(path) {
@@ -66,7 +68,7 @@ export class SchemaForm {
     const more = typeof schema.additionalProperties === "object" ? schema.additionalProperties : {};
     return h("div.form-object",
       simple.length > 0 && h("div.form-fields", simple.map(([key, child]) => this.field(child, [...path, key], key))),
-      groups.map(([key, child]) => this.group(child, [...path, key], key)),
+      groups.map(([key, child], n) => this.group(child, [...path, key], key, false, n === 0 && !simple.length)),
       others.map((key) => this.group(more, [...path, key], key, true)),
       open && h("div.row", button("Add", () => this.addNamed(path), { picture: "plus" })));
   }
@@ -78,7 +80,7 @@ export class SchemaForm {
     this.redraw?.();
   }
 
-  group(schema, path, name, removable = false) {
+  group(schema, path, name, removable = false, first = false) {
     const kind = kindOf(schema);
     const isSet = this.get(path) !== undefined;
     const removes = removable || (isSet && path.length === 2);
@@ -89,11 +91,11 @@ export class SchemaForm {
       this.redraw?.();
     });
     const place = h("div.form-group-body");
-    const element = h("details.form-group", { data: { path: path.join(".") }, open: this.opened?.has(path.join(".")) || this.hasError(path), ontoggle: () => {
-      if (element.open) this.opened?.add(path.join("."));
-      else this.opened?.delete(path.join("."));
+    const open = this.opened.get(path.join(".")) ?? first;
+    const element = h("details.form-group", { data: { path: path.join(".") }, open: open || this.hasError(path), ontoggle: () => {
+      this.opened.set(path.join("."), element.open);
       if (element.open && !place.childNodes.length) draw();
-    } }, h("summary", h("span.grow", h("span.strong", label(this.hints, path, name)), describe(schema) && h("span.small.muted", ` ${describe(schema)}`)), isSet ? badge("set", "accent") : badge("default"), remove), place);
+    } }, h("summary", h("span.grow", h("span.strong", label(this.hints, path, name)), describe(schema) && h("span.small.muted", " ", inline(describe(schema)))), isSet ? badge("set", "accent") : badge("default"), remove), place);
     const draw = () => fill(place, kind.type === "objects" ? this.list(kind.schema, path) : this.section(schema, path));
     if (element.open) draw();
     return element;
@@ -124,7 +126,7 @@ export class SchemaForm {
     const error = this.error(path);
     const control = this.control(kind, path, { id, "aria-describedby": `${id}-hint`, "aria-invalid": error ? "true" : undefined });
     return h(`div.field${kind.type === "json" || kind.type === "array" ? ".whole" : ""}`, { data: { field: path.join(".") } }, h("label", { htmlFor: id }, label(this.hints, path, name)), control,
-      h("p.hint", { id: `${id}-hint` }, describe(schema)), error && h("p.error", error));
+      h("p.hint", { id: `${id}-hint` }, inline(describe(schema))), error && h("p.error", error));
   }
 
   control(kind, path, props) {
