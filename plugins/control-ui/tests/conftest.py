@@ -1,7 +1,9 @@
 """A real gateway process with the offline provider, and a real browser before it.
 
-Both are there once for all tests of a folder; each test has a browser profile of its
-own. Without Chromium, Playwright or the server plugin those tests are skipped.
+Both are there once for all tests of a module; each test has a browser profile of its
+own. Playwright holds an event loop while it is open, so it must be gone before the
+tests of other modules. Without Chromium, Playwright or the server these tests are
+skipped.
 """
 
 from __future__ import annotations
@@ -44,28 +46,23 @@ HOSTILE = (
     "[click](JaVaScRiPt:window.hacked=1 'title')",
     "[click](data:text/html;base64,PHNjcmlwdD4=)",
     "![image](http://elsewhere.invalid/pixel.png)",
-    "![x](x\" onerror=\"window.hacked=1)",
-    "<http://ok.invalid/\"onmouseover=\"window.hacked=1>",
+    '![x](x" onerror="window.hacked=1)',
+    '<http://ok.invalid/"onmouseover="window.hacked=1>',
     "<a href='javascript:window.hacked=1'>x</a>",
     "</textarea></pre></code><iframe src='//elsewhere.invalid'></iframe>",
     "<style>@import '//elsewhere.invalid/a.css'</style>",
     "{{constructor.constructor('window.hacked=1')()}}",
     "`<b onclick=window.hacked=1>`",
-    "| <img src=x onerror=window.hacked=1> | b |\n|---|---|\n| </td><script>window.hacked=1</script> | c |",
-    "```html\" onload=\"window.hacked=1\n<script>window.hacked=1</script>\n```",
+    "| <img src=x onerror=window.hacked=1> | b |\n|---|---|\n"
+    "| </td><script>window.hacked=1</script> | c |",
+    '```html" onload="window.hacked=1\n<script>window.hacked=1</script>\n```',
     "[a](https://user:secret@elsewhere.invalid/)",
 )
 
 SCRIPT = {
     "hello": ["say: Hello! I am **here**."],
-    "list the files": [
-        "call: {file_list: {path: .}}",
-        "say: That is what I found.",
-    ],
-    "count slowly": [
-        "delay: 250",
-        "say: " + " ".join(f"word{n}" for n in range(200)),
-    ],
+    "list the files": ["call: {file_list: {path: .}}", "say: That is what I found."],
+    "count slowly": ["delay: 250", "say: " + " ".join(f"word{n}" for n in range(200))],
     "think about it": ["think: First I weigh it.", "say: I have thought."],
     "run the command": ["call: {exec: {command: echo approved-output}}", "say: Ran."],
     "hostile": [f"say: {json.dumps(chr(10).join(HOSTILE) + chr(10))}"],
@@ -128,7 +125,8 @@ agents:
 providers:
   offline:
     script: {script}
-channels: {{}}
+plugins:
+  deny: [slow_import, slow_hook, blocking_hook]
 tools:
   exec:
     mode: allowlist
@@ -142,7 +140,7 @@ session:
 """
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A gateway of its own process, with broken plugins installed."""
     if not find_spec("rustyclaw_server"):
@@ -182,7 +180,7 @@ def await_(condition: Callable[[], bool], log: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists() or not shutil.which(CHROMIUM):
         pytest.skip(f"{CHROMIUM} is not installed")

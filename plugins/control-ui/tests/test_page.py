@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,15 @@ pytest.importorskip("playwright.sync_api")
 
 from playwright.sync_api import expect
 
+expect.set_options(timeout=20_000)  # for machines that have much else to do
+
 Say = Callable[..., None]
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "c2l4dGVlbiBieXRlcyEhIQ==",
+}
 
 
 def go(page: Page, where: str) -> None:
@@ -130,7 +139,8 @@ def test_tool_call_is_a_card_with_its_result(chat: Say, page: Page) -> None:
     card.locator("summary").click()
     expect(card.locator(".code code")).to_have_text('{\n  "path": "."\n}')
     expect(card.locator("pre.plain")).not_to_be_empty()
-    expect(page.get_by_text("That is what I found.")).to_be_visible()
+    said = page.locator("#main").get_by_text("That is what I found.")
+    expect(said).to_be_visible()
 
 
 def test_slow_run_is_stopped(chat: Say, page: Page) -> None:
@@ -150,7 +160,7 @@ def test_reasoning_is_folded(chat: Say, page: Page, gateway: Any) -> None:
     gateway.rpc("sessions.patch", key="reason", thinkingLevel="high")
     chat("think about it", "reason")
 
-    expect(page.get_by_text("I have thought.")).to_be_visible()
+    expect(page.locator("#main").get_by_text("I have thought.")).to_be_visible()
     thought = page.locator("details.thinking")
     expect(thought.get_by_text("First I weigh it.")).to_be_hidden()
     thought.locator("summary").click()
@@ -160,7 +170,7 @@ def test_reasoning_is_folded(chat: Say, page: Page, gateway: Any) -> None:
 def test_failed_run_says_why(chat: Say, page: Page) -> None:
     chat("fail", "failing")
 
-    expect(page.locator(".turn.note")).to_contain_text("the purse is empty")
+    expect(page.locator(".turn.note")).to_contain_text("out of credit")
     expect(page.locator("#live .turn")).to_have_count(0)
 
 
@@ -190,7 +200,7 @@ def test_exec_is_approved_inline(chat: Say, page: Page) -> None:
     question = page.get_by_role("region", name="Approval needed")
     expect(question).to_contain_text("echo approved-output")
     question.get_by_role("button", name="Allow once").click()
-    expect(page.get_by_text("Ran.", exact=True)).to_be_visible()
+    expect(page.locator("#main").get_by_text("Ran.", exact=True)).to_be_visible()
     card = page.locator("details.tool")
     expect(card.locator("summary")).to_contain_text("done")
     card.locator("summary").click()
@@ -229,12 +239,18 @@ def test_nothing_that_is_said_becomes_markup(
     go(page, f"chat/x-{words}")
     expect(page.locator(".turn.assistant .prose").last).to_be_visible()
     found = page.evaluate(
-        """() => ({
-            hacked: window.hacked ?? null,
-            tags: [...document.querySelectorAll('#main :is(script, iframe, style, object, embed, svg [onload], img, form[action])')].length,
-            handlers: [...document.querySelectorAll('#main *')].flatMap(e => [...e.attributes]).filter(a => a.name.startsWith('on')).length,
-            links: [...document.querySelectorAll('#main .prose a')].map(a => a.href).filter(h => !/^(https?:|mailto:)/.test(h) || h.includes('@')),
-        })"""
+        """() => {
+            const all = (selector) => [...document.querySelectorAll(selector)];
+            const tags = 'script, iframe, style, object, embed, img, form[action]';
+            const attributes = all('#main *').flatMap((e) => [...e.attributes]);
+            const links = all('#main .prose a').map((a) => a.href);
+            return {
+                hacked: window.hacked ?? null,
+                tags: all(`#main :is(${tags})`).length,
+                handlers: attributes.filter((a) => a.name.startsWith('on')).length,
+                links: links.filter((l) => !/^(https?|mailto):[^@]*$/.test(l)),
+            };
+        }"""
     )
     assert found == {"hacked": None, "tags": 0, "handlers": 0, "links": []}
 
@@ -354,15 +370,20 @@ def test_life_of_a_message(page: Page) -> None:
 
     for name in ("session_start", "before_agent_start", "llm_input", "agent_end"):
         hook = page.locator(f"[data-hook='{name}']")
-        expect(hook.locator(".hook-count")).to_have_text("1×")
+        expect(hook.locator(".hook-count")).to_contain_text("call")
         expect(hook).to_contain_text("audit")
     expect(page.locator(".call").first).to_contain_text("agent_end")
 
 
-def test_logs_are_shown_and_filtered(page: Page) -> None:
+def test_logs_are_shown_and_filtered(page: Page, gateway: Any) -> None:
     go(page, "logs")
+    expect(page.get_by_role("status").filter(has_text="lines")).to_be_visible()
+    refused = http.client.HTTPConnection(gateway.url.removeprefix("http://"))
+    refused.request("GET", "/", headers={**UPGRADE, "Origin": "http://evil.invalid"})
+    assert refused.getresponse().status == 403
+    refused.close()
     lines = page.locator(".log-line:visible")
-    expect(lines.filter(has_text="missing_module").first).to_be_visible()
+    expect(lines.filter(has_text="origin not allowed").first).to_be_visible()
     page.get_by_label("Least level").select_option("error")
     for line in lines.all():
         assert line.get_attribute("data-level") == "error"
@@ -411,6 +432,6 @@ def test_lost_connection_comes_back(page: Page, profile: Any) -> None:
             };
         }"""
     )
-    page.get_by_role("searchbox").fill("x")
+    page.get_by_role("searchbox").fill("zzzz")
     expect(page.locator(".connection")).to_contain_text("Connected")
     expect(page.get_by_text("Nothing found")).to_be_visible()

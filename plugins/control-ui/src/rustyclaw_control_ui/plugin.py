@@ -60,6 +60,5 @@ class ControlUi:
         """
         routes = self._gateway.routes if self._gateway else ()
         return sorted(
-            {r.method.upper() for r in routes if r.path == path}
-            - {"GET", "HEAD"}
+            {r.method.upper() for r in routes if r.path == path} - {"GET", "HEAD"}
         )

@@ -51,7 +51,7 @@ class ConfigPage {
   }
 
   show(mode) {
-    if (!this.file) return;
+    if (!this.file) return void (this.mode = mode); // it is still on its way
     if (mode !== this.mode && this.dirty) {
       toast("Save or discard your changes before you switch.", "bad");
       return;

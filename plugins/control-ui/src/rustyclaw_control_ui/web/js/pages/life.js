@@ -70,7 +70,7 @@ export default function mount({ view, app, scope }) {
     if (!node) return;
     const { element } = node;
     node.count += 1;
-    node.total.textContent = `${node.count}×`;
+    node.total.textContent = node.count === 1 ? "1 call" : `${node.count} calls`;
     node.seen.textContent = span(call.seconds || 0);
     element.dataset.live = OUTCOMES[call.outcome] || "ok";
     clearTimeout(node.timer);
