@@ -27,7 +27,7 @@
   const nameOf = (e) => {
     const by = e.getAttribute("aria-labelledby");
     const label = e.labels?.length ? [...e.labels].map((l) => l.textContent).join(" ") : "";
-    return (e.getAttribute("aria-label") || (by && by.split(/\s+/).map((id) => document.getElementById(id)?.textContent).join(" ")) || label || e.textContent || e.getAttribute("alt") || e.title || "").trim();
+    return (e.getAttribute("aria-label") || (by && by.split(/\s+/).map((id) => document.getElementById(id)?.textContent).join(" ")) || label || e.innerText || e.getAttribute("alt") || e.title || "").trim();
   };
   for (const element of top.querySelectorAll("button, a[href], input:not([type=hidden]), select, textarea, summary, [role=button], [tabindex='0']")) {
     if (!visible(element)) continue;

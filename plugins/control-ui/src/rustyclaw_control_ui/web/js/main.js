@@ -101,6 +101,7 @@ async function show() {
     if (mine.over) return;
     fill(view);
     mount({ view, app, scope: mine, argument });
+    showNotices();
   } catch (error) {
     console.error(error);
     if (!mine.over) fill(view, failure(error, () => location.reload()));
@@ -124,7 +125,8 @@ function showNotices() {
   const lines = [];
   if (wasOnline && gateway.state === "restarting") lines.push(h("div.notice.note", "The gateway restarts. This page goes on when it is back."));
   else if (wasOnline && ["waiting", "connecting"].includes(gateway.state)) lines.push(h("div.notice", h("span.grow", "The connection was lost. Trying to get it back; what you see may be old."), button("Now", () => gateway.retry(), { kind: "ghost" })));
-  if (approvals.pending.size) lines.push(h("div.notice.note", h("span.grow", `${plural(approvals.pending.size, "action waits", "actions wait")} for your approval.`), button("Review", () => approvals.review(), { kind: "primary", picture: "shield" })));
+  const elsewhere = approvals.pending.size - (scope?.session ? approvals.in(scope.session).length : 0);
+  if (elsewhere) lines.push(h("div.notice.note", h("span.grow", `${plural(elsewhere, "action waits", "actions wait")} for your approval.`), button("Review", () => approvals.review(), { kind: "primary", picture: "shield" })));
   fill(notices, lines);
 }
 

@@ -24,6 +24,7 @@ function lastSession() {
 class Chat {
   constructor(view, app, scope, key) {
     Object.assign(this, { app, scope, key });
+    scope.session = key; // its approvals are shown here, and need no notice
     this.sessions = [];
     this.runs = new Map(); // what is being answered: id -> {parts, elements, body, …}
     this.unheard = []; // what was sent and is not in the history yet

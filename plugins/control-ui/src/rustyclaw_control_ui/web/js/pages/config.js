@@ -22,7 +22,7 @@ class ConfigPage {
     this.foot = h("div.save-bar", { hidden: true });
     fill(view, h("header.page-head", h("div.grow", h("h1", "Config"), (this.path = h("p.mono.small.wrap"))), this.tabs, button("Restart", (event) => busy(event.currentTarget, () => this.restart()), { picture: "power" })), this.problems, this.body, this.foot);
     scope.reload(() => this.load());
-    scope.on("config.changed", ({ hash }) => hash !== this.file?.hash && this.changedElsewhere());
+    scope.on("config.changed", ({ hash }) => !this.saving && hash !== this.file?.hash && this.changedElsewhere());
     const ask = (event) => this.dirty && event.preventDefault();
     addEventListener("beforeunload", ask);
     scope.add(() => removeEventListener("beforeunload", ask));
@@ -144,7 +144,17 @@ class ConfigPage {
     if (how) await this.save(how);
   }
 
+  /** Nothing may be typed meanwhile: it would be lost when the new file is shown. */
   async save(method) {
+    this.saving = this.body.inert = true;
+    try {
+      await this.write(method);
+    } finally {
+      this.saving = this.body.inert = false;
+    }
+  }
+
+  async write(method) {
     const raw = this.mode === "form" ? JSON.stringify(kept.draft, null, 2) : kept.text;
     const params = { raw, ...(this.file.exists && { baseHash: this.file.hash }) };
     try {
@@ -159,8 +169,8 @@ class ConfigPage {
     }
     this.issues = [];
     kept.hash = "";
-    toast(method === "config.apply" ? "Saved. The gateway restarts." : "Saved. Restart the gateway for all of it to take effect.");
     await this.load();
+    toast(method === "config.apply" ? "Saved. The gateway restarts." : "Saved. Restart the gateway for all of it to take effect.");
   }
 
   showProblems() {

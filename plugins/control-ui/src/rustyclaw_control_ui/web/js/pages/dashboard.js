@@ -16,14 +16,14 @@ export default function mount({ view, app, scope }) {
     const ask = (method, params) => (gateway.has(method) ? app.call(method, params) : Promise.resolve(null));
     const results = await Promise.allSettled([
       ask("agent.status", {}), ask("sessions.list", { limit: 6, includeDerivedTitles: true, includeLastMessage: true }), ask("models.list", {}),
-      ask("channels.status", { probe: false }), ask("system-presence", {}), ask("plugins.list", {}), ask("health", {}),
+      ask("channels.status", { probe: false }), ask("system-presence", {}), ask("plugins.list", {}), ask("health", { probe: true }),
     ]);
     if (scope.over) return;
     const [runs, sessions, models, channels, presence, plugins, health] = results.map((r) => (r.status === "fulfilled" ? r.value : null));
     problem = results.every((r) => r.status === "rejected") ? results[0].reason : null;
     facts.runs = runs?.activeAgents || [];
     facts.sessions = sessions?.sessions || [];
-    facts.count = health?.sessions?.count ?? facts.sessions.length;
+    facts.count = Math.max(health?.sessions?.count || 0, facts.sessions.length);
     facts.models = models?.models || [];
     facts.channels = channels;
     facts.presence = presence || [];

@@ -107,7 +107,7 @@ export default function mount({ view, app, scope }) {
   async function ping() {
     hint.textContent = "A message is on its way.";
     try {
-      await app.call("chat.send", { sessionKey: app.canonical("life-of-a-message"), message: "What time is it?", idempotencyKey: crypto.randomUUID() });
+      await app.call("chat.send", { sessionKey: app.canonical("life-of-a-message"), message: "hello", idempotencyKey: crypto.randomUUID() });
     } catch (error) {
       hint.hidden = false;
       hint.textContent = error.message;
