@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ TOKEN = "a-long-token-of-the-control-ui-tests"
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync",),
+    *("--disable-sync", "--host-resolver-rules=MAP gateway.test 127.0.0.1"),
 )
 PATIENCE_SECONDS = 20.0
 
@@ -116,7 +117,53 @@ class Running:
         return value["payload"]
 
 
-def config_text(script: Path) -> str:
+#: A channel to which a stranger writes as soon as it runs.
+CHANNEL = """\
+import anyio
+from rustyclaw import Channel, ChannelConfig, Inbound, Sender, Sent, Target
+
+
+class Demo(Channel):
+    Config = ChannelConfig
+
+    async def run(self, inbox):
+        await inbox.accept(
+            Inbound(
+                message_id="1",
+                sender=Sender(id="stranger-1", name="A <b>Stranger</b>"),
+                target=Target(channel="demo", chat_id="1"),
+                text="let me in",
+            )
+        )
+        await anyio.sleep_forever()
+
+    async def send(self, target, message):
+        return Sent(message_ids=("x",))
+"""
+
+
+def install_channel(path: Path) -> None:
+    """Install the channel ``demo``, as an installer would."""
+    (path / "demo_channel.py").write_text(CHANNEL, encoding="utf-8")
+    info = path / "rustyclaw_demo-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: rustyclaw-demo\nVersion: 1.0\n"
+    )
+    entries = "[rustyclaw.channels]\ndemo = demo_channel:Demo\n"
+    (info / "entry_points.txt").write_text(entries)
+    (info / "RECORD").write_text(f"{info.name}/METADATA,,\n")
+
+
+def free_port() -> int:
+    """Return a port that the gateway also has after a restart."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def config_text(script: Path, port: int) -> str:
     return f"""\
 # The settings of a test. This comment must survive.
 agents:
@@ -127,12 +174,15 @@ providers:
     script: {script}
 plugins:
   deny: [slow_import, slow_hook, blocking_hook]
+channels:
+  demo: {{}}
 tools:
   exec:
     mode: allowlist
 hooks:
   server:
-    port: 0
+    port: {port}
+    allowed_hosts: [gateway.test, remote.localhost]
     auth:
       token: {TOKEN}
 session:
@@ -148,12 +198,15 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("home")
     broken = tmp_path_factory.mktemp("broken")
     install_broken(broken)
+    install_channel(broken)
     script = home / "script.yaml"
     lines = []
     for words, steps in SCRIPT.items():
         lines += [f"- when: {words}", "  steps:", *(f"    - {step}" for step in steps)]
     script.write_text("\n".join(lines), encoding="utf-8")
-    (home / "config.yaml").write_text(config_text(script), encoding="utf-8")
+    (home / "config.yaml").write_text(
+        config_text(script, free_port()), encoding="utf-8"
+    )
     paths = [str(broken), os.environ.get("PYTHONPATH", "")]
     env = {
         **{k: v for k, v in os.environ.items() if not k.startswith("RUSTYCLAW_")},

@@ -27,7 +27,7 @@ PAGES = {
     "dashboard": ".tile",
     "chat/showcase": ".turn.assistant details.tool",
     "sessions": "[data-key]",
-    "channels": ".empty",
+    "channels": "[data-channel]",
     "plugins": "[data-plugin]",
     "devices": "[data-device]",
     "config/agents": "[data-field]",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytest.importorskip("playwright.sync_api")
 
@@ -404,10 +404,54 @@ def test_devices_show_this_browser(page: Page) -> None:
     expect(page.locator(".connection")).to_contain_text("Connected")
 
 
-def test_channels_have_an_empty_state(page: Page) -> None:
+def test_stranger_is_let_in_and_a_channel_stopped(page: Page, gateway: Any) -> None:
     go(page, "channels")
 
-    expect(page.get_by_text("No channel is configured")).to_be_visible()
+    request = page.locator("[data-code]")
+    expect(request).to_contain_text("A <b>Stranger</b>")
+    expect(request).to_contain_text("stranger-1")
+    request.get_by_role("button", name="Let in").click()
+    expect(request).to_have_count(0)
+
+    card = page.locator("[data-channel='demo']")
+    expect(card.locator(".badge").first).to_have_text("connected")
+    card.get_by_role("button", name="Log out").click()
+    page.get_by_role("dialog").get_by_role("button", name="Log out").click()
+    expect(card.locator(".badge").first).not_to_have_text("connected")
+    assert "enabled: false" in gateway.config.read_text()
+    card.get_by_role("button", name="Log in").click()
+    expect(card.locator(".badge").first).to_have_text("connected")
+
+
+def test_browser_of_elsewhere_is_approved(
+    page: Page, browser: Browser, gateway: Any
+) -> None:
+    """By this name the gateway does not take the browser for one of its machine."""
+    context = browser.new_context()
+    other = context.new_page()
+    address = gateway.link.replace("127.0.0.1", "remote.localhost")
+    other.goto(address)
+    other.get_by_role("button", name="Use it").click()
+    heading = other.get_by_role("heading", level=1)
+    expect(heading).to_have_text("This browser waits for approval")
+
+    go(page, "devices")
+    waiting = page.locator("[data-request]")
+    waiting.get_by_role("button", name="Approve").click()
+    expect(waiting).to_have_count(0)
+    expect(heading).to_have_text("Dashboard")
+    context.close()
+
+
+def test_browser_without_keys_is_told_why(browser: Browser, gateway: Any) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(gateway.url.replace("127.0.0.1", "gateway.test"))
+
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text("This browser cannot identify itself")
+    expect(page.locator(".welcome")).to_contain_text("HTTPS")
+    context.close()
 
 
 def test_everything_works_from_the_keyboard(page: Page) -> None:
@@ -435,3 +479,14 @@ def test_lost_connection_comes_back(page: Page, profile: Any) -> None:
     page.get_by_role("searchbox").fill("zzzz")
     expect(page.locator(".connection")).to_contain_text("Connected")
     expect(page.get_by_text("Nothing found")).to_be_visible()
+
+
+def test_restart_is_survived(page: Page) -> None:
+    go(page, "config")
+    expect(page.locator("[data-field]").first).to_be_visible()
+    page.get_by_role("button", name="Restart").click()
+    page.get_by_role("dialog").get_by_role("button", name="Restart").click()
+
+    expect(page.get_by_text("The gateway restarts. This page goes on")).to_be_visible()
+    expect(page.locator(".connection")).to_contain_text("Connected", timeout=60_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Config")
