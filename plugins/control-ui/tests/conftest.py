@@ -263,31 +263,54 @@ class Watched:
             self.problems.append(f"console: {message.text}")
 
 
-@pytest.fixture
-def profile(browser: Browser, gateway: Running) -> Iterator[Watched]:
-    """A fresh profile; it fails the test if a page asks for anything elsewhere."""
+def watched(browser: Browser, gateway: Running) -> Watched:
+    """Return a fresh profile that notes what its pages ask of anybody else."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    watched = Watched(context, [])
+    found = Watched(context, [])
     allowed = (gateway.url, gateway.url.replace("http", "ws", 1), "data:", "blob:")
 
     def seen(request: Any) -> None:
         if not request.url.startswith(allowed):
-            watched.problems.append(f"request to {request.url}")
+            found.problems.append(f"request to {request.url}")
 
     context.on("request", seen)
-    yield watched
-    context.close()
-    assert watched.problems == []
+    return found
 
 
 @pytest.fixture
-def page(profile: Watched, gateway: Running) -> Page:
-    """A page that is signed in, through the link that the gateway has printed."""
-    page = profile.page()
-    page.goto(gateway.link)
-    page.get_by_role("button", name="Use it").click()
+def profile(browser: Browser, gateway: Running) -> Iterator[Watched]:
+    """A fresh profile; it fails the test if a page does what it may not."""
+    fresh = watched(browser, gateway)
+    yield fresh
+    fresh.context.close()
+    assert fresh.problems == []
+
+
+@pytest.fixture(scope="module")
+def known_profile(browser: Browser, gateway: Running) -> Iterator[Watched]:
+    """A profile that the gateway knows and remembers; it saves each test a sign-in."""
+    known = watched(browser, gateway)
+    page = known.page()
+    page.goto(gateway.url)
+    page.get_by_label("Access token", exact=True).fill(TOKEN)
+    page.get_by_label("Remember this browser").check()
+    page.get_by_role("button", name="Sign in").click()
     page.wait_for_selector(".connection .dot.ok", state="attached")
-    return page
+    page.close()
+    yield known
+    known.context.close()
+
+
+@pytest.fixture
+def page(known_profile: Watched, gateway: Running) -> Iterator[Page]:
+    """A new page that is signed in; it fails the test if it does what it may not."""
+    known_profile.problems.clear()
+    page = known_profile.page()
+    page.goto(gateway.url)
+    page.wait_for_selector(".connection .dot.ok", state="attached")
+    yield page
+    page.close()
+    assert known_profile.problems == []
 
 
 @pytest.fixture

@@ -392,7 +392,11 @@ def test_logs_are_shown_and_filtered(page: Page, gateway: Any) -> None:
     expect(page.get_by_text("Nothing matches")).to_be_visible()
 
 
-def test_devices_show_this_browser(page: Page) -> None:
+def test_devices_show_this_browser(profile: Any, gateway: Any) -> None:
+    page = profile.page()
+    page.goto(gateway.link)
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
     go(page, "devices")
 
     own = page.locator("section.card", has_text="this browser")

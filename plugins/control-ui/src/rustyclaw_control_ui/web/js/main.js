@@ -68,7 +68,7 @@ class Scope {
 }
 
 let scope = null;
-let shown = "";
+let shown = null;
 let wasOnline = false;
 
 function place() {
@@ -86,7 +86,7 @@ function decode(text) {
 
 async function show() {
   const [name, argument] = place();
-  const isFirst = !shown;
+  const isFirst = shown === null;
   if (shown === location.hash && scope) return;
   shown = location.hash;
   scope?.end();
@@ -140,7 +140,7 @@ function follow(state) {
   if (!wasOnline) {
     scope?.end();
     scope = null;
-    shown = "";
+    shown = null;
     const view = main.querySelector(".page-welcome") || h("div.page.page-welcome");
     fill(main, view);
     welcome(view, app);

@@ -282,7 +282,7 @@ function link(text, at, start, depth) {
   let open = 0;
   for (; close < Math.min(text.length, at + 2000); close += 1) {
     if (text[close] === "\\") close += 1;
-    else if (text[close] === "[") open += 1;
+    else if (text[close] === "[" && (open += 1) > DEEPEST) return null;
     else if (text[close] === "]" && --open === 0) break;
   }
   if (text[close] !== "]" || text[close + 1] !== "(") return null;

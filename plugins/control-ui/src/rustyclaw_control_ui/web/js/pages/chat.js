@@ -7,6 +7,7 @@ import { attempt, confirm, prompt, say, toast } from "../parts/dialog.js";
 import { partElement, turnElement, turnsOf, updatePart } from "../parts/turns.js";
 
 const HISTORY = 200;
+const STOP_WAIT = 5000;
 const STARTERS = ["What can you do?", "List the files in the workspace", "What do you remember?"];
 
 export default function mount({ view, app, scope, argument }) {
@@ -175,7 +176,7 @@ class Chat {
         if (!isOurs) this.load();
         say("The assistant is answering.");
         this.bottom();
-      }
+      } else if (this.runs.get(runId)?.aborted) this.finish(runId);
       return;
     }
     const run = this.run(runId);
@@ -224,8 +225,22 @@ class Chat {
     const injected = message?.model === "gateway-injected";
     if (state === "final" && !message && !this.runs.has(runId)) return; // it waits for its turn
     if (state === "final" && message) say(short(textOf(message), 400));
+    if (state === "aborted") {
+      this.stopped(runId);
+      return;
+    }
     if (state === "error") say(`The run failed: ${errorMessage}`, true);
     this.finish(runId, injected || state === "error" ? { injected, message, errorMessage } : null);
+  }
+
+  /** A stopped run is told of before it has ended: what it said is not yet written. */
+  stopped(runId) {
+    const run = this.runs.get(runId);
+    if (!run) return void this.finish(runId);
+    run.aborted = true;
+    this.tell(run, "Stopping");
+    setTimeout(() => this.runs.get(runId) === run && this.finish(runId), STOP_WAIT);
+    return undefined;
   }
 
   /** What was live becomes the past: first the new past, then the live part goes. */
