@@ -333,6 +333,13 @@ def test_config_is_edited_as_yaml(page: Page, gateway: Any) -> None:
     expect(page.get_by_role("button", name=f"Line {line}")).to_be_visible()
     expect(page.locator(".editor-lines .wrong")).to_have_text(str(line))
 
+    editor.fill(shown.replace("tools:", "tools: [", 1))
+    save.click()
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("alert").first).to_contain_text("no YAML")
+    expect(page.get_by_role("button", name="Line ")).to_be_visible()
+    assert "tools: [" not in gateway.config.read_text()
+
     editor.fill(shown + "\n# written in a browser\n")
     save.click()
     dialog.get_by_role("button", name="Save", exact=True).click()

@@ -150,7 +150,9 @@ class Server:
         if page:
             url = self.url.replace("//0.0.0.0:", "//127.0.0.1:")
             url = url.replace("//[::]:", "//[::1]:")
-            token = f"#token={self.secret.value()}" if self.secret.mode == "token" else ""
+            token = (
+                f"#token={self.secret.value()}" if self.secret.mode == "token" else ""
+            )
             self.gateway.banner.append(f"Control UI: {url}{page}{token}")
 
     async def stop(self, reason: str) -> None:

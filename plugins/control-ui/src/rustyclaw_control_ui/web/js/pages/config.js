@@ -111,7 +111,8 @@ class ConfigPage {
   }
 
   lineOf(issue) {
-    return Number(issue.line) || (issue.path ? lineOf(kept.text || "", issue.path) : 0);
+    const said = /\bline (\d+)/.exec(issue.message);
+    return said ? Number(said[1]) : issue.path ? lineOf(kept.text || "", issue.path) : 0;
   }
 
   // --- Saving -----------------------------------------------------------------------
