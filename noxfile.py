@@ -25,6 +25,7 @@ DISTS = [
 ]
 KINDS = ("tool", "channel", "provider", "hook")
 
+BROWSING = ("playwright>=1.50",)
 BUILDING = ("build", "editables", "hatchling", "twine")
 DOCUMENTING = ("mkdocs-material",)
 LINTING = ("codespell", "import-linter", "ruff")
@@ -106,8 +107,11 @@ def gateway(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the whole default suite: all dists in place, in one environment."""
-    install_workspace(session, *TESTING)
+    """Run the whole default suite: all dists in place, in one environment.
+
+    Tests of web pages need /usr/bin/chromium, and are skipped without it.
+    """
+    install_workspace(session, *TESTING, *BROWSING)
     session.run("pytest", *session.posargs)
 
 
@@ -221,7 +225,8 @@ def bench(session: nox.Session) -> None:
 def constraints(session: nox.Session) -> None:
     """Rewrite .ci/constraints.txt with what resolves today."""
     os.environ.update(dict.fromkeys(UNCONSTRAINED, ""))
-    everything = (*BUILDING, *DOCUMENTING, *LINTING, *TESTING, *TYPING)
+    groups = (BROWSING, BUILDING, DOCUMENTING, LINTING, TESTING, TYPING)
+    everything = [requirement for group in groups for requirement in group]
     install_workspace(session, *everything, "nox", "pip", "uv")
     frozen = session.run("pip", "freeze", "--exclude-editable", silent=True)
     header = "# Written by `nox -s constraints`; CI installs exactly these versions.\n"

@@ -190,6 +190,10 @@ def test_aliases_do_not_explode() -> None:
         ("c.yaml:3: a.b: must be", {"path": "a.b", "message": "must be"}),
         ("c.yaml: must hold: x", {"path": "", "message": "must hold: x"}),
         ("c.yaml:1: no YAML", {"path": "", "message": "no YAML"}),
+        (
+            "it is no YAML; see line 3",
+            {"path": "", "message": "it is no YAML; see line 3"},
+        ),
     ],
 )
 def test_a_line_of_the_core_is_an_issue(line: str, issue: dict[str, str]) -> None:

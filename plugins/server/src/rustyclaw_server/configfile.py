@@ -189,8 +189,11 @@ def parse(text: str) -> tuple[dict[str, Any], dict[Keys, Any]]:
             if depth > _DEPTH:
                 raise ConfigError(f"nested deeper than {_DEPTH} levels")
         node = yaml.compose(text, Loader=loader)
-    except (yaml.YAMLError, UnicodeError):
-        raise ConfigError("it is no YAML") from None
+    except (yaml.YAMLError, UnicodeError) as exc:
+        # What else a parser has to say quotes the file, secrets included.
+        mark = getattr(exc, "problem_mark", None)
+        where = f"; see line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"it is no YAML{where}") from None
     places: dict[Keys, Any] = {}
     value = {} if node is None else _value(node, (), places)
     if not isinstance(value, dict):

@@ -130,6 +130,7 @@ class Server:
         self._write_endpoint()
         self.log.open()
         logger.info("listening on %s", self.url)
+        self._tell_of_page()
 
     def _listen_to_changes(self) -> None:
         self.runs.on_end.append(lambda run: self.announce_session(run.key, "run"))
@@ -186,6 +187,22 @@ class Server:
         with open(fd, "w", encoding="utf-8") as file:
             json.dump(facts, file)
         new.replace(path)
+
+    def _tell_of_page(self) -> None:
+        """Have the terminal show where the page of a plugin is, and how to get in.
+
+        A page for people is a ``GET`` route whose path ends in ``/``. The token stands
+        behind ``#``, which browsers do not send; it goes to no log.
+        """
+        pages = (r.path for r in self.gateway.routes if r.method == "GET")
+        page = min((path for path in pages if path.endswith("/")), default="")
+        if page:
+            url = self.url.replace("//0.0.0.0:", "//127.0.0.1:")
+            url = url.replace("//[::]:", "//[::1]:")
+            token = (
+                f"#token={self.secret.value()}" if self.secret.mode == "token" else ""
+            )
+            self.gateway.banner.append(f"Control UI: {url}{page}{token}")
 
     async def stop(self, reason: str) -> None:
         """Tell all clients, and close; see `rustyclaw_server.serving` for the rest."""

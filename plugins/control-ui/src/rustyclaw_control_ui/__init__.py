@@ -1,0 +1,1 @@
+"""The gateway's web page, as a plugin that adds routes."""
