@@ -523,7 +523,7 @@ async def test_lone_surrogates_do_no_harm(running: Running) -> None:
 
 async def test_a_gateway_that_stops_takes_nothing_new(running: Running) -> None:
     client = await running.client()
-    running.gateway.stop_reason = "restart"
+    running.gateway.draining = True
 
     with pytest.raises(Failed, match="is stopping") as failed:
         await send(client, "hi")
@@ -531,4 +531,4 @@ async def test_a_gateway_that_stops_takes_nothing_new(running: Running) -> None:
         await client.ask("agent", message="hi", idempotencyKey="a")
 
     assert failed.value.code == "UNAVAILABLE"
-    running.gateway.stop_reason = ""
+    running.gateway.draining = False

@@ -98,11 +98,7 @@ async def compact_session(
             instructions=instructions,
         ),
     )
-    summary = _DROPPED
-    if keep is None:
-        summary = await _summary(request, summarize, mind)
-    if not summary:
-        raise ProviderError("summarization failed: no summary came")
+    summary = await _summary(request, summarize, mind) if keep is None else _DROPPED
     kept = entries[cut].id
     mark = Entry.compaction(summary=summary, first_kept_id=kept, tokens_before=before)
     await session.append(mark, sync=True)
@@ -118,14 +114,14 @@ async def compact_session(
 
 
 async def _summary(request: CompactionRequest, summarize: Summarize, mind: Mind) -> str:
-    """Return what the compactor of the config makes of a request."""
     name = mind.config.agents.defaults.compactor
     compactor: Compactor = SummaryCompactor()
     if name != "summary":
         compactor = mind.loader.create("compactors", name, Compactor)
     with anyio.move_on_after(_DEADLINE_SECONDS):
-        return (await compactor.compact(request, summarize)).strip()
-    return ""
+        if summary := (await compactor.compact(request, summarize)).strip():
+            return summary
+    raise ProviderError("summarization failed: no summary came")
 
 
 def _cut_point(entries: list[Entry], start: int, keep_recent: int) -> int | None:
