@@ -409,6 +409,15 @@ def test_devices_show_this_browser(profile: Any, gateway: Any) -> None:
     own = page.locator("section.card", has_text="this browser")
     expect(own).to_have_count(1)
     expect(own).to_contain_text("admin")
+    kept = "Object.entries(sessionStorage).find(([k]) => k.includes('device-token'))[1]"
+    before = page.evaluate(kept)
+    own.get_by_role("button", name="Rotate").click()
+    yes = page.get_by_role("dialog").get_by_role("button", name="Make a new token")
+    yes.click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.wait_for_function(f"before => {kept} !== before", arg=before)
+    page.reload()
+    expect(page.locator(".connection")).to_contain_text("Connected")
     own.get_by_role("button", name="Revoke").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     # The token of this device is worth nothing; the shared one still is.

@@ -244,7 +244,8 @@ export class Gateway {
     if (this.state === "refused" || this.state === "pairing") return;
     const wasOnline = this.online;
     this._drop();
-    if (code === 1008 && /token changed|revoked|rotated|removed/i.test(reason)) credentials.device = "";
+    if (code === 1008 && /gateway token changed/.test(reason)) credentials.shared = "";
+    else if (code === 1008 && /^device .*(revoked|rotated|removed)/.test(reason)) credentials.device = "";
     if (code === 1012 || this._expected) this._become("restarting");
     else if (this.state !== "restarting" || wasOnline) this._become("waiting", { message: reason || "the gateway cannot be reached" });
     this._again();

@@ -2,6 +2,7 @@
 
 import { badge, button, busy, empty, failure, fill, h, skeleton } from "../dom.js";
 import { ago, moment, short } from "../format.js";
+import { credentials } from "../credentials.js";
 import { identity } from "../identity.js";
 import { codeBlock } from "../markdown.js";
 import { attempt, confirm, dialog } from "../parts/dialog.js";
@@ -60,9 +61,13 @@ export default function mount({ view, app, scope }) {
   }
 
   async function rotate(device, token) {
-    const yes = await confirm({ title: "Make a new token?", text: `The token that ${nameOf(device)} has now fails at once. It must be given the new one, or connect with the shared token.`, yes: "Make a new token", danger: true });
+    const yes = await confirm({ title: "Make a new token?", text: device.deviceId === own ? "This browser goes on with the new one; copies of the old one fail at once." : `The token that ${nameOf(device)} has now fails at once. It must be given the new one, or connect with the shared token.`, yes: "Make a new token", danger: true });
     if (!yes) return;
-    await attempt(async () => reveal("The new token", (await app.call("device.token.rotate", { deviceId: device.deviceId, role: token.role })).token));
+    await attempt(async () => {
+      const made = await app.call("device.token.rotate", { deviceId: device.deviceId, role: token.role });
+      if (device.deviceId === own && token.role === "operator") credentials.device = made.token;
+      else reveal("The new token", made.token);
+    });
     if (app.gateway.online) load();
   }
 
