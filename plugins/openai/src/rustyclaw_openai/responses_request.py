@@ -22,16 +22,17 @@ from rustyclaw import (
     ToolCall,
     ToolResult,
 )
-from rustyclaw_http.media import data_url, image_type, note_of, problem_of, text_of
-
-from rustyclaw_openai.chat_request import (
+from rustyclaw_http.media import (
     BLIND,
-    Json,
-    answer_of,
-    arguments_of,
+    data_url,
+    image_type,
     is_pdf,
-    short_id,
+    note_of,
+    problem_of,
+    text_of,
 )
+
+from rustyclaw_openai.chat_request import Json, answer_of, arguments_of, short_id
 from rustyclaw_openai.parameters import fitting
 
 _MARK = "responses:"
