@@ -96,7 +96,7 @@ async def test_refusals(
     fields: dict[str, Any],
 ) -> None:
     vendor.script(answer)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.INFO):
         async with make() as provider:
             heard = await hear(provider, request())
 

@@ -110,6 +110,16 @@ async def test_no_room_for_any_answer(make: Make, vendor: FakeVendor) -> None:
     assert heard.error.kind == "context_overflow"
 
 
+async def test_a_model_that_declines(make: Make, vendor: FakeVendor) -> None:
+    heard = await heard_of(make, vendor, answer(reason="refusal"))
+    assert heard.text == "[the model declined to answer]"
+    assert heard.finished.stop_reason == "refusal"
+    given = answer(call(0, "toolu_1", "weather", "{}"), reason="refusal")
+    heard = await heard_of(make, vendor, given)
+    assert heard.error is not None  # so that the call does not run
+    assert (heard.error.kind, heard.error.retryable) == ("format", False)
+
+
 async def test_a_call_that_was_cut_by_the_limit(make: Make, vendor: FakeVendor) -> None:
     given = answer(call(0, "toolu_1", "weather", '{"city": "Os'), reason="max_tokens")
     heard = await heard_of(make, vendor, given)

@@ -7,7 +7,7 @@ use", "Thinking".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any
@@ -32,7 +32,7 @@ from rustyclaw_http.media import (
     problem_of,
     text_of,
 )
-from rustyclaw_http.schemas import without_keys
+from rustyclaw_http.schemas import fitting
 
 Json = dict[str, Any]
 
@@ -40,8 +40,6 @@ NO_OUTPUT = "(no output)"
 GO_ON = "Go on."
 _MARK = "anthropic:"
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-#: Both are refused at the top of a tool's schema.
-_ALTERNATIVES = ("anyOf", "oneOf", "allOf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ def tools(request: ModelRequest) -> list[Json]:
         {
             "name": tool.name,
             "description": tool.description,
-            "input_schema": _input_schema(tool.parameters),
+            "input_schema": fitting(tool.parameters),
         }
         for tool in request.tools
     ]
@@ -198,13 +196,3 @@ def _source(data: bytes, media_type: str) -> Json:
 
 def _text(text: str) -> Json:
     return {"type": "text", "text": text}
-
-
-def _input_schema(parameters: Any) -> Json:
-    schema = dict(without_keys(parameters, {"$schema", "$id", "$comment"}))
-    properties = dict(schema.get("properties") or {})
-    for key in _ALTERNATIVES:
-        for branch in schema.pop(key, None) or ():
-            more = branch.get("properties") if isinstance(branch, Mapping) else None
-            properties = {**(more or {}), **properties}
-    return {**schema, "type": "object", "properties": properties}

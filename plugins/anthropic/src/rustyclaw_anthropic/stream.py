@@ -36,6 +36,9 @@ _STOPS: dict[str, Literal["stop", "length", "tool_calls", "refusal"]] = {
     "model_context_window_exceeded": "length",
     "refusal": "refusal",
 }
+#: What people read when the model says nothing but that it will not.
+DECLINED = "[the model declined to answer]"
+_INVALID = "invalid_request_error"
 #: A limit like others, if something was said; else the prompt alone is too long.
 _OVERFLOW = "model_context_window_exceeded"
 _COUNTS = {
@@ -104,7 +107,7 @@ class MessageReader:
     def finish(self) -> Iterator[StreamEvent]:
         """Yield what ends an answer; nothing if it was cut off.
 
-        :raises ProviderError: There was no room for an answer.
+        :raises ProviderError: There was no room for an answer, or it was withdrawn.
         """
         if not self._done:
             return
@@ -115,8 +118,21 @@ class MessageReader:
             stop = "tool_calls"
         if self._reason == _OVERFLOW and not self._spoke:
             raise self._fail({"error": {"type": self._reason, "message": self._reason}})
+        if stop == "refusal":
+            yield from self._refuse()
         counts = {own: self._counts.get(theirs, 0) for own, theirs in _COUNTS.items()}
         yield Finished(stop_reason=stop, usage=Usage(**counts))
+
+    def _refuse(self) -> Iterator[StreamEvent]:
+        """Say that the model declined, if nobody else does; its calls do not count.
+
+        :raises ProviderError: It had asked for a tool before.
+        """
+        if self._called:
+            text = "declined in the middle of its answer (refusal)"
+            raise self._fail({"error": {"type": _INVALID, "message": text}})
+        if not self._spoke:
+            yield TextDelta(text=DECLINED)
 
     def _begin(self, fields: Mapping[str, Any]) -> Iterator[StreamEvent]:
         """Take the beginning of a block, which may hold a part of it."""

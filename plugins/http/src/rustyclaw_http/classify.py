@@ -128,6 +128,10 @@ RULES: tuple[Rule, ...] = (
         r"(is )?not a valid model( id)?|invalid[_ ]model|no endpoints found",
         r"deploymentnotfound|deployment.{0,60}does not exist",
     ),
+    *_rules(
+        "timeout",  # the model, not the request: Google
+        r"malformed_(function_call|response)|unexpected_tool_call",
+    ),
     *_rules("rate_limit", r"\b429\b", weak=True),
     *_rules("billing", r"\b402\b", weak=True),
     *_rules(

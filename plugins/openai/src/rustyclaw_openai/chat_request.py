@@ -32,8 +32,7 @@ from rustyclaw_http.media import (
     problem_of,
     text_of,
 )
-
-from rustyclaw_openai.parameters import fitting
+from rustyclaw_http.schemas import fitting
 
 #: How reasoning is shown to the model again: not at all, as the text that it was
 #: (DeepSeek), or as the vendor's own opaque list (OpenRouter).

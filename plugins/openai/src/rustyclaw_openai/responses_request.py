@@ -31,9 +31,9 @@ from rustyclaw_http.media import (
     problem_of,
     text_of,
 )
+from rustyclaw_http.schemas import fitting
 
 from rustyclaw_openai.chat_request import Json, answer_of, arguments_of, short_id
-from rustyclaw_openai.parameters import fitting
 
 _MARK = "responses:"
 
