@@ -100,6 +100,7 @@ RULES: tuple[Rule, ...] = (
         r"tool_use[._]id",
         r"invalid request format",
         r"tool call id was",
+        r"requires more system memory",  # Ollama; waiting does not help
     ),
     *_rules(
         "auth_permanent",
