@@ -56,7 +56,13 @@ blocks = (
     | st.builds(
         Thinking, text=any_text, signature=st.none() | any_text, redacted=st.booleans()
     )
-    | st.builds(ToolCall, id=any_text, name=any_text, arguments=objects)
+    | st.builds(
+        ToolCall,
+        id=any_text,
+        name=any_text,
+        arguments=objects,
+        signature=st.none() | any_text,
+    )
     | st.builds(
         ToolResult,
         text=any_text,
@@ -130,7 +136,7 @@ def test_the_format_on_disk() -> None:
             content=(
                 Thinking(text="hm", signature="sig"),
                 Text(text="grüß dich\u2028\x85!"),
-                ToolCall(id="t1", name="look", arguments={"at": "it"}),
+                ToolCall(id="t1", name="look", arguments={"at": "it"}, signature="s"),
                 Image(data=b"\0\xff", media_type="image/png"),
             ),
         ),
@@ -144,7 +150,8 @@ def test_the_format_on_disk() -> None:
         '"time":1.5,"message":{"role":"assistant","content":['
         '{"type":"thinking","text":"hm","signature":"sig"},'
         '{"type":"text","text":"grüß dich\\u2028\\u0085!"},'
-        '{"type":"tool_call","id":"t1","name":"look","arguments":{"at":"it"}},'
+        '{"type":"tool_call","id":"t1","name":"look","arguments":{"at":"it"},'
+        '"signature":"s"},'
         '{"type":"image","data":"AP8=","media_type":"image/png"}]},'
         '"answers":["telegram:default:1"]}\n'
     )

@@ -25,6 +25,7 @@ from rustyclaw import (
     TextDelta,
     Thinking,
     ThinkingDelta,
+    ToolCall,
     ToolCallDelta,
     ToolResult,
     Usage,
@@ -119,6 +120,39 @@ async def test_thinking_is_kept_in_its_place_and_replayed_with_its_signature(
         Thinking(text="opaque", redacted=True),
         Text(text="I will roll"),
         Thinking(text="", signature="sig2"),
+    )
+
+
+async def test_blocks_and_calls_keep_their_order_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    script = [
+        [
+            ThinkingDelta(text="first", signature="sig1"),
+            ToolCallDelta(index=0, id="a", name="roll", signature="call1"),
+            ToolCallDelta(index=0, arguments="{}"),
+            ThinkingDelta(text="then", signature="sig2"),
+            ToolCallDelta(index=2, id="c", name="roll"),
+            ToolCallDelta(index=1, id="b", name="roll"),
+            TextDelta(text="done"),
+            Finished(stop_reason="tool_calls"),
+        ],
+        "six",
+    ]
+    async with Bot(tmp_path, script=script, plugins=TOOLS) as bot:
+        await bot.say("roll")
+        at_once = bot.provider.requests[1].messages[1].content
+    async with Bot(tmp_path, plugins=TOOLS) as bot:
+        await bot.say("and?")
+        from_disk = bot.provider.requests[0].messages[1].content
+    assert at_once == from_disk
+    assert at_once == (
+        Thinking(text="first", signature="sig1"),
+        ToolCall(id="a", name="roll", signature="call1"),
+        Thinking(text="then", signature="sig2"),
+        ToolCall(id="b", name="roll"),
+        ToolCall(id="c", name="roll"),
+        Text(text="done"),
     )
 
 

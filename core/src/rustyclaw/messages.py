@@ -68,6 +68,7 @@ class ToolCall:
     id: str
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    signature: str | None = None  # opaque and replayed unchanged, as of `Thinking`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +285,7 @@ class ToolCallDelta:
     id: str = ""
     name: str = ""
     arguments: str = ""
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -16,7 +17,7 @@ from rustyclaw_http.media import (
     problem_of,
     text_of,
 )
-from rustyclaw_http.schemas import inline_refs, without_keys
+from rustyclaw_http.schemas import fitting, inline_refs, without_keys
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -145,3 +146,42 @@ def test_any_schema(schema: dict[str, object]) -> None:
     found = inline_refs(schema)
     assert "$defs" not in found
     assert without_keys(found, ()) == found
+
+
+@pytest.mark.parametrize(
+    ("schema", "found"),
+    [
+        ({}, {"type": "object", "properties": {}}),
+        (
+            {"$schema": "x", "type": "object", "properties": {"a": {"$id": "y"}}},
+            {"type": "object", "properties": {"a": {}}},
+        ),
+        (
+            {
+                "anyOf": [
+                    {"properties": {"a": {}, "b": {}}, "required": ["a", "b"]},
+                    {"properties": {"b": {}, "c": {}}, "required": ["b", "c"]},
+                ]
+            },
+            {
+                "type": "object",
+                "properties": {"a": {}, "b": {}, "c": {}},
+                "required": ["b"],
+            },
+        ),
+        (
+            {"allOf": [{"required": ["a"]}], "properties": {"a": {}, "b": {}}},
+            {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]},
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"$ref": "#/$defs/A"}},
+                "$defs": {"A": {"type": "string"}},
+            },
+            {"type": "object", "properties": {"a": {"type": "string"}}},
+        ),
+    ],
+)
+def test_schemas_that_fit(schema: dict[str, Any], found: dict[str, Any]) -> None:
+    assert fitting(schema) == found

@@ -155,13 +155,13 @@ async def main():
                 pass
 
 anyio.run(main)
-print(*sorted({"rustyclaw_openai", "rustyclaw_http", "httpx"} & set(sys.modules)))
+print(*sorted({"rustyclaw_openai", "rustyclaw_http"} & set(sys.modules)))
 """
 
 
 @pytest.mark.parametrize(
     ("model", "imported"),
-    [("fake/fake", ""), ("groq/none", "httpx rustyclaw_http rustyclaw_openai")],
+    [("fake/fake", ""), ("groq/none", "rustyclaw_http rustyclaw_openai")],
 )
 def test_who_is_not_used_is_not_imported(model: str, imported: str) -> None:
 

@@ -12,8 +12,7 @@ import pytest
 from rustyclaw import Image, Message, ModelRequest, ToolSchema
 from rustyclaw_http.testing.hearing import hear, request
 from rustyclaw_http.testing.server import Answer, FakeVendor
-from rustyclaw_openai.catalogue import LEVELS, effort, infos, openai_efforts
-from rustyclaw_openai.parameters import fitting
+from rustyclaw_openai.catalogue import infos, openai_efforts
 from rustyclaw_openai.presets import (
     AzureOpenAIProvider,
     CompatibleProvider,
@@ -357,54 +356,6 @@ def test_sizes_of_the_catalogue_are_plausible() -> None:
 )
 def test_efforts(model: str, levels: str) -> None:
     assert " ".join(openai_efforts(model)) == levels
-
-
-def test_effort_is_the_nearest() -> None:
-    levels = ("low", "high")
-    found = [effort(level, levels) for level in ("off", "on", *LEVELS)]
-    assert found == ["low", "low", "low", "low", "low", "low", "high", "high", "high"]
-
-
-# --- Schemas --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("schema", "found"),
-    [
-        ({}, {"type": "object", "properties": {}}),
-        (
-            {"$schema": "x", "type": "object", "properties": {"a": {"$id": "y"}}},
-            {"type": "object", "properties": {"a": {}}},
-        ),
-        (
-            {
-                "anyOf": [
-                    {"properties": {"a": {}, "b": {}}, "required": ["a", "b"]},
-                    {"properties": {"b": {}, "c": {}}, "required": ["b", "c"]},
-                ]
-            },
-            {
-                "type": "object",
-                "properties": {"a": {}, "b": {}, "c": {}},
-                "required": ["b"],
-            },
-        ),
-        (
-            {"allOf": [{"required": ["a"]}], "properties": {"a": {}, "b": {}}},
-            {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]},
-        ),
-        (
-            {
-                "type": "object",
-                "properties": {"a": {"$ref": "#/$defs/A"}},
-                "$defs": {"A": {"type": "string"}},
-            },
-            {"type": "object", "properties": {"a": {"type": "string"}}},
-        ),
-    ],
-)
-def test_schemas_that_fit(schema: dict[str, Any], found: dict[str, Any]) -> None:
-    assert fitting(schema) == found
 
 
 # --- What it costs --------------------------------------------------------------

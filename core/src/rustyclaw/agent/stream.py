@@ -29,7 +29,7 @@ class Assembler:
 
     def __init__(self) -> None:
         self._started = perf_counter()
-        self._said: list[Text | Thinking] = []
+        self._said: list[Text | Thinking | None] = []  # in its order; None: a call
         self._open: type[Text | Thinking] | None = None
         self._pieces: list[str] = []
         self._calls: dict[int, list[ToolCallDelta]] = {}
@@ -47,6 +47,9 @@ class Assembler:
             if event.redacted or event.signature is not None:
                 self._close(event.signature, event.redacted)
         elif isinstance(event, ToolCallDelta):
+            if event.index not in self._calls:
+                self._close()
+                self._said.append(None)
             self._calls.setdefault(event.index, []).append(event)
         else:
             self._finished = event
@@ -54,7 +57,7 @@ class Assembler:
     def said(self) -> Message:
         """Return what the model has said and thought until now, without calls."""
         self._close()
-        return Message(role="assistant", content=tuple(self._said))
+        return Message(role="assistant", content=tuple(filter(None, self._said)))
 
     def response(self, model: str) -> ModelResponse:
         """Return the finished call of a model.
@@ -63,10 +66,12 @@ class Assembler:
         """
         if self._finished is None:
             raise ProviderError(f"the answer of {model} was cut off", kind="timeout")
-        calls = [self._call(*item) for item in enumerate(sorted(self._calls))]
+        self._close()
+        calls = (self._call(*item) for item in enumerate(sorted(self._calls)))
+        content = tuple(next(calls) if b is None else b for b in self._said)
         return ModelResponse(
             model=model,
-            message=Message(role="assistant", content=(*self.said().content, *calls)),
+            message=Message(role="assistant", content=content),
             stop_reason=self._finished.stop_reason,
             usage=self._finished.usage,
             seconds=perf_counter() - self._started,
@@ -103,4 +108,5 @@ class Assembler:
             id=next((p.id for p in pieces if p.id), f"call_{token_hex(6)}"),
             name="".join(piece.name for piece in pieces),
             arguments=arguments,
+            signature=next((p.signature for p in pieces if p.signature), None),
         )

@@ -2,6 +2,7 @@
 
 Read the modules in this order: `config` (settings), `provider` (the base class),
 `client` and `exchange` (requests and their answers), `classify` (what a failure
-means), `errors` (from an answer to a `ProviderError`), `media` and `schemas` (what
-requests are made of). `testing` is a scripted vendor for the tests of providers.
+means), `errors` (from an answer to a `ProviderError`), `media`, `schemas` and `levels`
+(what requests are made of), `reading` (fields of answers). `testing` is a scripted
+vendor for the tests of providers.
 """

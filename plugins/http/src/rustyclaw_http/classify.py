@@ -100,6 +100,7 @@ RULES: tuple[Rule, ...] = (
         r"tool_use[._]id",
         r"invalid request format",
         r"tool call id was",
+        r"requires more system memory",  # Ollama; waiting does not help
     ),
     *_rules(
         "auth_permanent",
@@ -127,6 +128,10 @@ RULES: tuple[Rule, ...] = (
         r"not_found_error.{0,40}model",
         r"(is )?not a valid model( id)?|invalid[_ ]model|no endpoints found",
         r"deploymentnotfound|deployment.{0,60}does not exist",
+    ),
+    *_rules(
+        "timeout",  # the model, not the request: Google
+        r"malformed_(function_call|response)|unexpected_tool_call",
     ),
     *_rules("rate_limit", r"\b429\b", weak=True),
     *_rules("billing", r"\b402\b", weak=True),

@@ -10,6 +10,8 @@ from rustyclaw import Audio, File, Image
 MAX_IMAGE_BYTES = 5 * 1024 * 1024 * 3 // 4
 #: The longest text file that is shown to a model, in characters.
 MAX_TEXT_CHARS = 200_000
+#: What a model that takes no pictures is told instead.
+BLIND = "[a picture was left out: the model cannot see]"
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -31,6 +33,11 @@ def image_type(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return None
+
+
+def is_pdf(file: File) -> bool:
+    """Return whether a file is a PDF, by its bytes."""
+    return file.data.startswith(b"%PDF-")
 
 
 def base64_of(data: bytes) -> str:

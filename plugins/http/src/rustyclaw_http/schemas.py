@@ -6,8 +6,39 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 _DEFINITIONS = ("$defs", "definitions")
+_COMBINED = ("anyOf", "oneOf", "allOf")
+_UNWANTED = {"$schema", "$id", "$comment"}
 #: Objects and lists of one schema; references could make it grow without end.
 _MAX_NODES = 10_000
+
+
+def fitting(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a tool as every vendor takes them.
+
+    They want an object at the top without alternatives beside its properties (OpenAI,
+    Anthropic), and servers with grammars often cannot follow references.
+
+    Alternatives at the top are joined: all properties may be given, and what is
+    required by each of them is.
+    """
+    plain = without_keys(inline_refs(schema), _UNWANTED)
+    properties: dict[str, Any] = {}
+    required = set(plain.get("required") or ())
+    for key in _COMBINED:
+        branches = [b for b in plain.pop(key, None) or () if isinstance(b, Mapping)]
+        demands = [set(branch.get("required") or ()) for branch in branches]
+        for branch in branches:
+            properties.update(branch.get("properties") or {})
+        if demands:
+            join = set.union if key == "allOf" else set.intersection
+            required |= join(*demands)
+    for key in ("enum", "not", "const"):
+        plain.pop(key, None)
+    properties.update(plain.get("properties") or {})
+    fitted = {**plain, "type": "object", "properties": properties}
+    if required:
+        fitted["required"] = sorted(required, key=[*properties, *required].index)
+    return fitted
 
 
 def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,11 @@ them, and vendors that tell sizes themselves are asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from rustyclaw import ModelInfo, ProviderError
+from rustyclaw import ModelInfo
 
-#: Levels of thinking, the least first; vendors call the first one ``none``.
-LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_ALIASES = {"off": "none", "on": "low"}
 _MAX_MODELS = 5000
 
 
@@ -103,24 +100,6 @@ def openai_efforts(model: str) -> tuple[str, ...]:
     name = model.rpartition("/")[2].removeprefix("ft:")
     found = (levels for pattern, levels in _EFFORTS if re.match(pattern, name))
     return next(found, ())
-
-
-def effort(level: str, supported: Sequence[str]) -> str:
-    """Return the supported level that is nearest, rather less than more.
-
-    :param level: ``off``, ``on``, or one of `LEVELS`.
-    :param supported: In the order of `LEVELS`, and at least one.
-    :raises ProviderError: There is no such level.
-    """
-    wanted = _ALIASES.get(level, level)
-    if wanted not in LEVELS:
-        known = ", ".join(("off", *LEVELS[1:]))
-        raise ProviderError(
-            f"there is no thinking level {level!r}; use one of {known}", kind="format"
-        )
-    limit = LEVELS.index(wanted)
-    fitting = [name for name in supported if LEVELS.index(name) <= limit]
-    return fitting[-1] if fitting else supported[0]
 
 
 def infos(answer: Any) -> list[ModelInfo]:

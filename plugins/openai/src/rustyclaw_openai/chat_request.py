@@ -23,9 +23,16 @@ from rustyclaw import (
     ToolResult,
 )
 from rustyclaw_http.encoding import encode
-from rustyclaw_http.media import data_url, image_type, note_of, problem_of, text_of
-
-from rustyclaw_openai.parameters import fitting
+from rustyclaw_http.media import (
+    BLIND,
+    data_url,
+    image_type,
+    is_pdf,
+    note_of,
+    problem_of,
+    text_of,
+)
+from rustyclaw_http.schemas import fitting
 
 #: How reasoning is shown to the model again: not at all, as the text that it was
 #: (DeepSeek), or as the vendor's own opaque list (OpenRouter).
@@ -35,7 +42,6 @@ Replay = Literal["no", "reasoning_content", "reasoning_details"]
 DETAILS_MARK = "openrouter:"
 NO_OUTPUT = "(no output)"
 FAILED = "[the tool failed]\n"
-BLIND = "[a picture was left out: the model cannot see]"
 _LONGEST_ID = 64
 _MISTRAL = re.compile(
     r"(mistral|mixtral|codestral|pixtral|devstral|ministral|magistral)", re.IGNORECASE
@@ -163,11 +169,6 @@ class ChatWriter:
 
     def _id(self, call_id: str) -> str:
         return strict9(call_id) if self._strict9 else short_id(call_id)
-
-
-def is_pdf(file: File) -> bool:
-    """Return whether a file is a PDF, by its bytes."""
-    return file.data.startswith(b"%PDF-")
 
 
 def short_id(call_id: str) -> str:

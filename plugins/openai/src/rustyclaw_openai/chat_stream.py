@@ -20,9 +20,9 @@ from rustyclaw import (
     Usage,
 )
 from rustyclaw_http.decoding import Mender, ServerSentEvent
+from rustyclaw_http.reading import Fail, decoded, text_in, tokens_in
 
 from rustyclaw_openai.chat_request import DETAILS_MARK
-from rustyclaw_openai.reading import Fail, decoded, text_in, tokens_in
 
 #: Seconds in which the usage may follow the end of an answer, and the end of the
 #: stream its last event.

@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rustyclaw import ModelRequest, TranscriptPolicy
+from rustyclaw_http.levels import nearest
 
 from rustyclaw_openai import catalogue
-from rustyclaw_openai.catalogue import effort, openai_efforts
+from rustyclaw_openai.catalogue import openai_efforts
 from rustyclaw_openai.provider import DEFAULT, OpenAIStyleProvider
 
 
@@ -41,7 +42,7 @@ class _OpenAIModels(OpenAIStyleProvider):
             return {}
         if request.tools and "none" in levels:
             return {"reasoning_effort": "none"}
-        return {"reasoning_effort": effort(request.thinking, levels)}
+        return {"reasoning_effort": nearest(request.thinking, levels)}
 
     def max_tokens_name(self, model: str) -> str:
         """Return the new name for models that think; other servers know the old one."""
@@ -107,7 +108,7 @@ class OpenRouterProvider(OpenAIStyleProvider):
         if request.thinking == "off":
             return {}  # models that always think refuse to be told not to
         levels = ("minimal", "low", "medium", "high", "xhigh")
-        return {"reasoning": {"effort": effort(request.thinking, levels)}}
+        return {"reasoning": {"effort": nearest(request.thinking, levels)}}
 
 
 class GroqProvider(OpenAIStyleProvider):
@@ -124,7 +125,7 @@ class GroqProvider(OpenAIStyleProvider):
         """Return what each family takes; others refuse to be asked."""
         if "gpt-oss" in request.model:
             levels = ("low", "medium", "high")
-            return {"reasoning_effort": effort(request.thinking, levels)}
+            return {"reasoning_effort": nearest(request.thinking, levels)}
         if "qwen" in request.model:
             level = "none" if request.thinking == "off" else "default"
             return {"reasoning_effort": level, "reasoning_format": "parsed"}
@@ -166,7 +167,7 @@ class DeepSeekProvider(OpenAIStyleProvider):
         if request.thinking == "off":
             return {"thinking": {"type": "disabled"}}
         medium = request.thinking == "medium"  # is "high" for DeepSeek
-        level = "high" if medium else effort(request.thinking, ("low", "high", "max"))
+        level = "high" if medium else nearest(request.thinking, ("low", "high", "max"))
         return {"thinking": {"type": "enabled"}, "reasoning_effort": level}
 
 
@@ -183,7 +184,7 @@ class XAIProvider(OpenAIStyleProvider):
         """Return the effort for the one family that takes it."""
         if "grok-3-mini" not in request.model:
             return {}
-        return {"reasoning_effort": effort(request.thinking, ("low", "high"))}
+        return {"reasoning_effort": nearest(request.thinking, ("low", "high"))}
 
     def efforts(self, model: str) -> Sequence[str]:
         """Return the levels for the one family that takes them."""

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import anyio
 from rustyclaw import ModelInfo, ModelRequest, ProviderError, StreamEvent
+from rustyclaw_http.levels import nearest
 from rustyclaw_http.provider import HttpProvider
 
-from rustyclaw_openai.catalogue import effort, infos
+from rustyclaw_openai.catalogue import infos
 from rustyclaw_openai.chat_request import ChatWriter, Replay
 from rustyclaw_openai.chat_stream import ChatReader
 from rustyclaw_openai.config import OpenAIConfig
@@ -63,7 +64,7 @@ class OpenAIStyleProvider(HttpProvider):
         if request.thinking == "off":
             return {}
         levels = ("low", "medium", "high")
-        return {"reasoning_effort": effort(request.thinking, levels)}
+        return {"reasoning_effort": nearest(request.thinking, levels)}
 
     def efforts(self, model: str) -> Sequence[str]:
         """Return the levels of thinking that a model takes in the Responses API."""
@@ -175,7 +176,7 @@ class OpenAIStyleProvider(HttpProvider):
         if request.tools:
             body["tools"] = tools(request)
         if levels := self.efforts(request.model):
-            level = effort(request.thinking, levels)
+            level = nearest(request.thinking, levels)
             reasoning = {"effort": level}
             if self.config.reasoning_summary != "none" and level != "none":
                 reasoning["summary"] = self.config.reasoning_summary

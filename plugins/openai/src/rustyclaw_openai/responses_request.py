@@ -22,17 +22,18 @@ from rustyclaw import (
     ToolCall,
     ToolResult,
 )
-from rustyclaw_http.media import data_url, image_type, note_of, problem_of, text_of
-
-from rustyclaw_openai.chat_request import (
+from rustyclaw_http.media import (
     BLIND,
-    Json,
-    answer_of,
-    arguments_of,
+    data_url,
+    image_type,
     is_pdf,
-    short_id,
+    note_of,
+    problem_of,
+    text_of,
 )
-from rustyclaw_openai.parameters import fitting
+from rustyclaw_http.schemas import fitting
+
+from rustyclaw_openai.chat_request import Json, answer_of, arguments_of, short_id
 
 _MARK = "responses:"
 

@@ -18,9 +18,9 @@ from rustyclaw import (
     Usage,
 )
 from rustyclaw_http.decoding import Mender, ServerSentEvent
+from rustyclaw_http.reading import Fail, decoded, text_in, tokens_in
 
 from rustyclaw_openai.chat_stream import END_SECONDS
-from rustyclaw_openai.reading import Fail, decoded, text_in, tokens_in
 from rustyclaw_openai.responses_request import Reasoning
 
 

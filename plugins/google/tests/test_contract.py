@@ -1,0 +1,22 @@
+"""What every provider must keep."""
+
+from __future__ import annotations
+
+import pytest
+from rustyclaw import Provider
+from rustyclaw.testing import ProviderContract
+from rustyclaw_http.testing.hearing import request
+from rustyclaw_http.testing.server import FakeVendor
+
+from .conftest import Make, answer, refusal
+
+
+class TestGoogle(ProviderContract):
+    failing_request = request(model="none")
+
+    @pytest.fixture
+    def provider(self, make: Make, vendor: FakeVendor) -> Provider:
+        unknown = refusal(404, "NOT_FOUND", "models/none is not found for v1beta")
+        hello = answer({"text": "Hel"}, {"text": "lo"})
+        vendor.default = lambda r: unknown if "/none:" in r.target else hello
+        return make()
