@@ -104,6 +104,11 @@ class Transport:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await http.aclose()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can be made."""
+        return self._http is not None
+
     async def fetch(
         self, request: httpx.Request, *, method: str, seconds: float, limit: int
     ) -> tuple[int, bytes]:

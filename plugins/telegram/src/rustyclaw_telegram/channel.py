@@ -106,7 +106,13 @@ class TelegramChannel(Channel):
     async def draft(
         self, target: Target, text: str, draft: str | None, reply_to: str | None
     ) -> str | None:
-        """Show an answer while it is written."""
+        """Show an answer while it is written.
+
+        The run that a crash interrupted goes on before we are open again: it has no
+        draft then, or keeps the one it had.
+        """
+        if not self._transport.is_open:
+            return draft
         return await self._dispatcher(target).draft(target, text, draft, reply_to)
 
     def _dispatcher(self, target: Target) -> Dispatcher:

@@ -18,7 +18,11 @@ LIMIT = 4096
 
 #: Tags whose text is not cut if it can be helped.
 _WHOLE = ("pre", "code", "a ")
-_STYLES = {"**": "b", "__": "b", "*": "i", "_": "i", "~~": "s", "||": "tg-spoiler"}
+#: Marks and their tags, the innermost first.
+_STYLES = {
+    **{"***": ("i", "b"), "___": ("i", "b"), "**": ("b",), "__": ("b",)},
+    **{"*": ("i",), "_": ("i",), "~~": ("s",), "||": ("tg-spoiler",)},
+}
 _INLINE = re.compile(
     r"""
     \\(?P<escaped>[!-/:-@\[-`{-~])
@@ -26,7 +30,7 @@ _INLINE = re.compile(
     | !?\[(?P<label>[^\[\]]{0,1000})\]\(\s*<?(?P<url>[^\s<>()]{1,2000}
         (?:\([^\s<>()]{0,500}\)[^\s<>()]{0,500}){0,5})>?(?:\s+"[^"]{0,500}")?\s*\)
     | <(?P<auto>https?://[^\s<>]{1,2000})>
-    | (?P<mark>\*\*|__|~~|\|\||\*|_)
+    | (?P<mark>\*\*\*|___|\*\*|__|~~|\|\||\*|_)
     """,
     re.VERBOSE,
 )
@@ -174,17 +178,42 @@ def _inline(text: str) -> list[Piece]:
             continue
         before = text[max(0, found.start() - 1) : found.start()]
         opens, closes = _flanks(mark, before, text[at : at + 1])
-        partner = next((i for i, (m, _) in enumerate(opened) if m == mark), None)
-        start = len(out) if partner is None else opened[partner][1]
-        if closes and any(piece.text for piece in out[start + 1 :]):
-            out[start:] = list(_tagged(out[start + 1 :], _STYLES[mark]))
-            del opened[partner:]
-        else:
-            if opens and partner is None:
-                opened.append((mark, len(out)))
-            out.append(Piece(mark))
+        for part in _parts(mark, opened) if closes else (mark,):
+            _close_or_open(part, out, opened, opens=opens, closes=closes)
     out.append(Piece(text[at:]))
     return [piece for piece in out if piece.text]
+
+
+def _parts(mark: str, opened: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+    """Return a mark as those that it closes: three stars may be one and two."""
+    names = [name for name, _ in opened]
+    if len(mark) < 3 or mark in names or {mark[0], mark[:2]} - set(names):
+        return (mark,)
+    inner = max(mark[0], mark[:2], key=names.index)
+    return (inner, mark[len(inner) :])
+
+
+def _close_or_open(
+    mark: str,
+    out: list[Piece],
+    opened: list[tuple[str, int]],
+    *,
+    opens: bool,
+    closes: bool,
+) -> None:
+    """Put tags around what stands since the partner of a mark, or keep the mark."""
+    partner = next((i for i, (name, _) in enumerate(opened) if name == mark), None)
+    start = len(out) if partner is None else opened[partner][1]
+    if closes and any(piece.text for piece in out[start + 1 :]):
+        inner: Iterable[Piece] = out[start + 1 :]
+        for tag in _STYLES[mark]:
+            inner = list(_tagged(inner, tag))
+        out[start:] = inner
+        del opened[partner:]
+        return
+    if opens and partner is None:
+        opened.append((mark, len(out)))
+    out.append(Piece(mark))
 
 
 def _flanks(mark: str, before: str, after: str) -> tuple[bool, bool]:
