@@ -120,6 +120,8 @@ class Transport:
         """
         if self._http is None:
             raise TelegramError("the channel is closed", method=method)
+        request.read()
+        request.stream = _Body(request.content)
         request.extensions = {"timeout": httpx.Timeout(None, connect=10).as_dict()}
         try:
             with anyio.fail_after(seconds):
@@ -136,6 +138,21 @@ class Transport:
 
 class _TooLong(Exception):
     pass
+
+
+class _Body(httpx.AsyncByteStream):
+    """The bytes of a request; httpx's own is a generator that a cancel leaves open."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:

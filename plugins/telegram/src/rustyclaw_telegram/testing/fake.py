@@ -1,44 +1,21 @@
-"""A Bot API server for tests, on a real socket of this machine.
-
-::
-
-    with FakeTelegram() as telegram:
-        channel = TelegramChannel(TelegramConfig(**telegram.settings()))
-        telegram.say("hello", sender=55)
-        ...
-        assert telegram.shown(55) == ["hello back"]
-
-It keeps what Telegram keeps (updates until they are confirmed, messages with their
-edits) and refuses what Telegram refuses, in its words. Source:
-https://core.telegram.org/bots/api. It runs in threads, for any event loop.
-"""
+"""The Bot API server: its ledger, its people and its methods."""
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
-import json
-import re
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
-from urllib.parse import unquote
+
+from rustyclaw_telegram.testing.marks import Refusal, shown_text
+from rustyclaw_telegram.testing.wire import Handler, Server, Trouble
 
 TOKEN = "123456:fake-Token_of-a-bot"  # noqa: S105 - opens nothing
 USERNAME = "claw_bot"
 LIMIT = 4096
 
 Stage = Literal["before", "after", "answered"]
-Trouble = Literal["hang", "reset", "reset-after", "garbage", "slow"]
-
-_TAGS = {"b", "i", "u", "s", "code", "pre", "a", "blockquote", "tg-spoiler"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +63,6 @@ class _Bot:
         return int(self.token.partition(":")[0])
 
 
-class Refusal(Exception):
-    """The API says no."""
-
-    def __init__(self, status: int, description: str, **parameters: int) -> None:
-        super().__init__(description)
-        self.status, self.description = status, description
-        self.parameters = parameters
-
-
 class FakeTelegram:
     """The server, and the people who write to its bots.
 
@@ -109,7 +77,7 @@ class FakeTelegram:
         self._more = threading.Condition()
         self._bots = {TOKEN: _Bot(token=TOKEN, username=USERNAME)}
         self._faults: list[tuple[str, Refusal | Trouble]] = []
-        self._closing = threading.Event()
+        self.closing = threading.Event()
         self._next_id = 1
         self.calls: list[Call] = []
         self.messages: dict[tuple[int, int], Shown] = {}
@@ -119,7 +87,7 @@ class FakeTelegram:
 
     def __enter__(self) -> Self:
         """Listen on a free port."""
-        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http = Server(("127.0.0.1", 0), Handler)
         self._http.telegram = self
         self.port = int(self._http.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
@@ -131,7 +99,7 @@ class FakeTelegram:
 
     def __exit__(self, *exc_info: object) -> None:
         """Stop listening; whoever waits gets no answer."""
-        self._closing.set()
+        self.closing.set()
         with self._more:
             self._more.notify_all()
         self._http.shutdown()
@@ -184,6 +152,10 @@ class FakeTelegram:
             self._more.notify_all()
             return identifier
 
+    def set_webhook(self, token: str = TOKEN, **params: Any) -> None:
+        """Have somebody set a webhook from elsewhere."""
+        self._bots[token].webhook = params
+
     def renumber(self, identifier: int, token: str = TOKEN) -> None:
         """Choose the next update's id, as Telegram does after a week of silence."""
         self._bots[token].next_update = identifier
@@ -205,7 +177,8 @@ class FakeTelegram:
         """Have the next calls of a method not answered properly."""
         self._faults += [(method, what)] * times
 
-    def _fault(self, method: str) -> Refusal | Trouble | None:
+    def fault(self, method: str) -> Refusal | Trouble | None:
+        """Return what goes wrong with this call, once for each that was ordered."""
         with self._more:
             for index, (name, fault) in enumerate(self._faults):
                 if name == method:
@@ -239,6 +212,22 @@ class FakeTelegram:
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id
+
+    def knows(self, token: str) -> bool:
+        """Return whether a token is valid."""
+        return token in self._bots
+
+    def note(
+        self,
+        method: str,
+        token: str,
+        params: Mapping[str, Any],
+        files: Mapping[str, tuple[str, bytes, str]],
+    ) -> Call:
+        """Keep a call in the ledger, and return it."""
+        call = Call(method=method, token=token, params=params, files=files)
+        self.calls.append(call)
+        return call
 
     def answer(self, call: Call) -> Any:
         """Do what a method does, and return its result.
@@ -288,7 +277,7 @@ class FakeTelegram:
                         "Conflict: terminated by other getUpdates request; make sure "
                         "that only one bot instance is running",
                     )
-                if found or left <= 0 or self._closing.is_set():
+                if found or left <= 0 or self.closing.is_set():
                     return found[: int(call.params.get("limit", 100))]
                 self._more.wait(left)
 
@@ -317,11 +306,13 @@ class FakeTelegram:
 
     def _do_sendmessage(self, bot: _Bot, call: Call) -> Any:
         chat = self._chat(call)
-        return self._put(bot, chat, "text", call, _read(call.params, "text", LIMIT))
+        return self._put(
+            bot, chat, "text", call, shown_text(call.params, "text", LIMIT)
+        )
 
     def _do_editmessagetext(self, bot: _Bot, call: Call) -> Any:
         chat = self._chat(call)
-        text = _read(call.params, "text", LIMIT)
+        text = shown_text(call.params, "text", LIMIT)
         with self._more:
             message = self.messages.get((chat, int(call.params["message_id"])))
             if message is None or message.deleted or message.bot != bot.token:
@@ -346,7 +337,9 @@ class FakeTelegram:
         chat = self._chat(call)
         if kind not in call.files:
             raise Refusal(400, f"Bad Request: there is no {kind} in the request")
-        return self._put(bot, chat, kind, call, _read(call.params, "caption", 1024))
+        return self._put(
+            bot, chat, kind, call, shown_text(call.params, "caption", 1024)
+        )
 
     _do_sendphoto = _do_sendvoice = _do_sendaudio = _do_senddocument = _upload
 
@@ -390,179 +383,3 @@ class FakeTelegram:
             )
             self.messages[chat, message.id] = message
         return {"message_id": message.id, "chat": {"id": chat}, "text": text}
-
-
-def _read(params: Mapping[str, Any], name: str, limit: int) -> str:
-    """Return a text as it is shown.
-
-    :raises Refusal: It is empty, too long, or its marks cannot be read.
-    """
-    text = str(params.get(name, ""))
-    if params.get("parse_mode") == "HTML":
-        reader = _Html()
-        reader.feed(text)
-        reader.close()
-        if reader.problem or reader.stack:
-            problem = reader.problem or f"Can't find end tag of {reader.stack[-1]!r}"
-            raise Refusal(400, f"Bad Request: can't parse entities: {problem}")
-        text = "".join(reader.text)
-    text = text.strip()
-    if name == "text" and not text:
-        raise Refusal(400, "Bad Request: message text is empty")
-    if len(text.encode("utf-16-le")) // 2 > limit:
-        raise Refusal(400, "Bad Request: message is too long")
-    return text
-
-
-class _Html(HTMLParser):
-    """Reads Telegram's dialect, which allows no tag of its own making."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.text: list[str] = []
-        self.stack: list[str] = []
-        self.problem = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in _TAGS:
-            self.problem = f'Unsupported start tag "{tag}"'
-        self.stack.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.stack or self.stack.pop() != tag:
-            self.problem = f'Unmatched end tag "{tag}"'
-
-    def handle_data(self, data: str) -> None:
-        if re.search(r"<[a-z/]", data):
-            self.problem = "Unexpected end tag"
-        self.text.append(data)
-
-
-# --- HTTP -----------------------------------------------------------------------------
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-    telegram: FakeTelegram
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = 65_536
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def do_GET(self) -> None:
-        """Hand out a file."""
-        telegram = self.server.telegram
-        match = re.fullmatch(r"/file/bot([^/]+)/(.+)", self.path)
-        content = dict(telegram.files.values()).get(unquote(match[2]) if match else "")
-        if match is None or match[1] not in telegram._bots or content is None:
-            self._refuse(Refusal(404, "Not Found"))
-            return
-        fault = telegram._fault("download")
-        if isinstance(fault, Refusal):
-            self._refuse(fault)
-        elif fault is not None:
-            self._spoil(fault)
-        else:
-            self._write(200, content, "application/octet-stream")
-
-    def do_POST(self) -> None:
-        """Answer a call."""
-        telegram = self.server.telegram
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        match = re.fullmatch(r"/bot([^/]+)/(\w+)", self.path)
-        if match is None:
-            self._refuse(Refusal(404, "Not Found"))
-            return
-        params, files = _decode(self.headers.get("content-type", ""), body)
-        call = Call(method=match[2], token=match[1], params=params, files=files)
-        telegram.calls.append(call)
-        telegram.watch(call.method, "before")
-        fault = telegram._fault(call.method)
-        if isinstance(fault, Refusal):
-            self._refuse(fault)
-            return
-        if fault is not None and fault not in ("reset-after", "slow"):
-            self._spoil(fault)
-            return
-        try:
-            result = telegram.answer(call)
-        except Refusal as refusal:
-            self._refuse(refusal)
-            return
-        telegram.watch(call.method, "after")
-        if fault is not None:
-            self._spoil(fault)
-            return
-        self._say(200, {"ok": True, "result": result})
-        telegram.watch(call.method, "answered")
-
-    def _refuse(self, refusal: Refusal) -> None:
-        answer: dict[str, Any] = {"ok": False, "error_code": refusal.status}
-        answer["description"] = refusal.description
-        if refusal.parameters:
-            answer["parameters"] = refusal.parameters
-        self._say(refusal.status, answer)
-
-    def _spoil(self, what: Trouble) -> None:
-        """Do not answer as one should."""
-        self.close_connection = True
-        if what == "garbage":
-            self._write(502, b"<html>Bad Gateway</html>", "text/html")
-        elif what in ("hang", "slow"):
-            if what == "slow":
-                self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 90000\r\n\r\n{")
-                self.wfile.flush()
-            self.server.telegram._closing.wait()
-        else:
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.connection.close()
-
-    def _say(self, status: int, value: Any) -> None:
-        self._write(status, json.dumps(value).encode(), "application/json")
-
-    def _write(self, status: int, body: bytes, media_type: str) -> None:
-        with suppress(ConnectionError):
-            self.send_response(status)
-            self.send_header("content-type", media_type)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            self.wfile.flush()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
-def _decode(
-    content_type: str, body: bytes
-) -> tuple[dict[str, Any], dict[str, tuple[str, bytes, str]]]:
-    """Return the parameters and the files of a request."""
-    if not content_type.startswith("multipart/form-data"):
-        return (json.loads(body) if body else {}), {}
-    head = f"content-type: {content_type}\r\n\r\n".encode()
-    parser = email.parser.BytesParser(policy=email.policy.HTTP)
-    params: dict[str, Any] = {}
-    files: dict[str, tuple[str, bytes, str]] = {}
-    for part in parser.parsebytes(head + body).iter_parts():
-        name = str(part.get_param("name", header="content-disposition"))
-        content = part.get_payload(decode=True)
-        if not isinstance(content, bytes):
-            continue
-        if (file_name := part.get_filename()) is not None:
-            files[name] = (file_name, content, part.get_content_type())
-            continue
-        text = content.decode()
-        try:
-            params[name] = json.loads(text)
-        except ValueError:
-            params[name] = text
-    return params, files
