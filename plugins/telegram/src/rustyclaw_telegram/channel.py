@@ -28,6 +28,9 @@ from rustyclaw_telegram.store import Store
 
 logger = logging.getLogger(__name__)
 
+#: An update with a message of 4096 escaped characters, and the one it replies to.
+_MAX_BODY = 262_144
+
 
 class TelegramChannel(Channel):
     """Private chats, groups and topics of one bot or several.
@@ -129,7 +132,12 @@ class TelegramChannel(Channel):
         if self.config.webhook_url is None:
             return ()
         return [
-            Route(method="POST", path=receiver.path, handler=receiver.hook)
+            Route(
+                method="POST",
+                path=receiver.path,
+                handler=receiver.hook,
+                max_body_bytes=_MAX_BODY,
+            )
             for receiver in self._receivers.values()
         ]
 
