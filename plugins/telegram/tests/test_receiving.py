@@ -234,6 +234,17 @@ async def test_no_log_line_shows_the_token(
         assert TOKEN.partition(":")[2] not in record.getMessage()
 
 
+async def test_a_user_name_that_allows_nobody_is_said(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = make(allow_from=["55", "*", "@owner"], group_allow_from=["-1001"])
+    async with running(channel, Box()):
+        await until(lambda: caplog.records)
+    assert caplog.messages == [
+        "allow_from: '@owner' allows nobody; write the number that is the id"
+    ]
+
+
 # --- Files ----------------------------------------------------------------------------
 
 

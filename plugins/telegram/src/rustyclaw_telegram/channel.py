@@ -84,11 +84,20 @@ class TelegramChannel(Channel):
 
         :raises ChannelError: No token is valid.
         """
+        self._warn_of_names()
         async with anyio.create_task_group() as group:
             for receiver in self._receivers.values():
                 group.start_soon(self._receive, receiver, inbox)
         problems = (f"account {r.name!r}: {r.error}" for r in self._receivers.values())
         raise ChannelError("; ".join(problems))
+
+    def _warn_of_names(self) -> None:
+        settings: TelegramConfig = self.config
+        for key in ("allow_from", "group_allow_from"):
+            for entry in getattr(settings, key):
+                if entry != "*" and not entry.removeprefix("-").isdecimal():
+                    text = "%s: %r allows nobody; write the number that is the id"
+                    logger.warning(text, key, entry)
 
     async def _receive(self, receiver: Receiver, inbox: Inbox) -> None:
         """Receive for one bot; one whose token is not valid does not stop the others.
