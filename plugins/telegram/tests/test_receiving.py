@@ -285,16 +285,45 @@ async def test_a_file_is_fetched(
     assert box.texts == ["look"]
 
 
-async def test_an_album_arrives_picture_by_picture(
-    make: Make, telegram: FakeTelegram
-) -> None:
-    telegram.files |= {"f1": ("a.jpg", b"1"), "f2": ("b.jpg", b"2")}
-    telegram.say(caption="two", media_group_id="7", photo=[{"file_id": "f1"}])
-    telegram.say(media_group_id="7", photo=[{"file_id": "f2"}])
+def picture(telegram: FakeTelegram, number: int, **fields: Any) -> None:
+    telegram.files[f"f{number}"] = (f"{number}.jpg", b"%d" % number)
+    photo = [{"file_id": f"f{number}"}]
+    telegram.say(media_group_id="7", photo=photo, **fields)
+
+
+def pictures(box: Box) -> list[bytes]:
+    return [b"".join(item.data for item in message.media) for message in box.messages]
+
+
+async def test_an_album_is_one_message(make: Make, telegram: FakeTelegram) -> None:
+    telegram.say("before")
+    picture(telegram, 1, caption="two")
     box = Box()
     async with running(make(), box):
-        await until(lambda: len(box.messages) == 2)
-    assert [m.media[0].data for m in box.messages] == [b"1", b"2"]
+        await until(lambda: telegram.made("getUpdates"))
+        picture(telegram, 2)
+        telegram.say("after")
+        await until(lambda: not telegram.waiting())
+    assert box.texts == ["before", "two", "after"]
+    assert pictures(box) == [b"", b"12", b""]
+
+
+async def test_a_picture_that_comes_after_a_crash_is_not_lost(
+    make: Make, telegram: FakeTelegram
+) -> None:
+    picture(telegram, 1)
+    picture(telegram, 2)
+    box = Box()
+    box.then = anyio.sleep_forever  # accepted, and killed before that was noted
+    async with running(make(), box):
+        await until(lambda: box.messages)
+    picture(telegram, 3)
+    again = Box()
+    async with running(make(), again):
+        await until(lambda: not telegram.waiting())
+    assert pictures(box) == [b"12"]
+    assert pictures(again) == [b"12", b"3"]  # the inbox knows the first one
+    assert again.messages[0].source == box.messages[0].source
 
 
 @pytest.mark.parametrize(

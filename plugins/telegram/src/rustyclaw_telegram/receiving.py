@@ -11,7 +11,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,7 @@ from rustyclaw_telegram.updates import (
     Attached,
     Me,
     Moved,
+    album,
     read,
     update_id,
 )
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 #: ``poll_seconds`` that is 105 s, so a stalled poll never lasts 120 s.
 GRACE_SECONDS = 15.0
 _CHECK_SECONDS = 60.0
+_ALBUM_SECONDS = 0.5
 _HOOK_CONNECTIONS = 8
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
@@ -182,6 +184,13 @@ class Receiver:
             "timeout": seconds,
             "allowed_updates": ALLOWED,
         }
+        found = await self._ask(params, seconds)
+        if found and album(found[-1]):  # the rest of it may be on its way
+            await anyio.sleep(_ALBUM_SECONDS)
+            found = await self._ask({**params, "timeout": 0}, 0)
+        return found
+
+    async def _ask(self, params: Mapping[str, Any], seconds: float) -> list[Any]:
         found = await self._api.call(
             "getUpdates", params, seconds=seconds + GRACE_SECONDS
         )
@@ -192,10 +201,11 @@ class Receiver:
     async def _take_all(self, updates: list[Any], inbox: Inbox, me: Me) -> None:
         following: int | None = None
         try:
-            for raw in updates:
-                await self._take(raw, inbox, me)
-                if (identifier := update_id(raw)) is not None:
-                    following = identifier + 1
+            for together in _together(updates):
+                await self._take(together, inbox, me)
+                for raw in together:
+                    if (identifier := update_id(raw)) is not None:
+                        following = identifier + 1
         finally:
             if following is not None:
                 await self._store.keep_offset(self._api.bot_id, following)
@@ -257,24 +267,36 @@ class Receiver:
         except (ValueError, RecursionError):
             return WebResponse(status=400)
         try:
-            await self._take(raw, self._inbox, self._me)
+            await self._take([raw], self._inbox, self._me)
         except (StorageError, Busy) as exc:
             logger.error("account %r cannot take messages: %s", self.name, exc)
             return WebResponse(status=503)
         return WebResponse(status=200)
 
-    # --- One update -------------------------------------------------------------------
+    # --- One update, or those of one album --------------------------------------------
 
-    async def _take(self, raw: Any, inbox: Inbox, me: Me) -> None:
-        """Hand an update over, if there is a message for us in it."""
-        found = read(raw, me, self.name)
-        if isinstance(found, Moved):
-            bot = self._api.bot_id
-            await self._store.keep_moved(bot, found.old, found.new)
-            text = "group %s is now %s; change `group_allow_from` if it names it"
-            logger.warning(text, found.old, found.new)
-        elif isinstance(found, Arrival):
-            await inbox.accept(await self._complete(found))
+    async def _take(self, updates: Sequence[Any], inbox: Inbox, me: Me) -> None:
+        """Hand over what there is for us in one update, or in those of an album."""
+        bot = self._api.bot_id
+        arrivals: list[Arrival] = []
+        for raw in updates:
+            found = read(raw, me, self.name)
+            if isinstance(found, Moved):
+                await self._store.keep_moved(bot, found.old, found.new)
+                text = "group %s is now %s; change `group_allow_from` if it names it"
+                logger.warning(text, found.old, found.new)
+            elif isinstance(found, Arrival):
+                arrivals.append(found)
+        ids = [arrival.inbound.message_id for arrival in arrivals]
+        if any(arrival.album for arrival in arrivals):
+            ids = await self._store.firsts(bot, ids)
+        messages: dict[str, Inbound] = {}
+        for first, arrival in zip(ids, arrivals, strict=True):
+            inbound = await self._complete(arrival)
+            known = messages.get(first)
+            messages[first] = _joined(known, inbound) if known else inbound
+        for message in messages.values():
+            await inbox.accept(message)
 
     async def _complete(self, arrival: Arrival) -> Inbound:
         """Return the message with its file, or with a word on why it is missing."""
@@ -308,6 +330,27 @@ class Receiver:
         return config.dm_policy != "open" or bool(
             {"*", sender} & set(config.allow_from)
         )
+
+
+def _together(updates: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the updates of each album together, and all others one by one."""
+    batch: list[Any] = []
+    for raw in updates:
+        if batch and (album(raw) is None or album(raw) != album(batch[-1])):
+            yield batch
+            batch = []
+        batch.append(raw)
+    if batch:
+        yield batch
+
+
+def _joined(first: Inbound, other: Inbound) -> Inbound:
+    return replace(
+        first,
+        text="\n".join(filter(None, (first.text, other.text))),
+        media=(*first.media, *other.media),
+        mentioned=first.mentioned or other.mentioned,
+    )
 
 
 def _media(attached: Attached, data: bytes) -> Image | Audio | File:

@@ -1,14 +1,15 @@
 """What a restart must not lose, in SQLite in the channel's folder.
 
-Three facts: up to where each bot's updates were taken in; which message of a chat
-each part of a reply stands in; and which groups have a new id.
+Four facts: up to where each bot's updates were taken in; which pictures of an album
+were taken in together; which message of a chat each part of a reply stands in; and
+which groups have a new id.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +25,8 @@ CREATE TABLE IF NOT EXISTS offsets (bot TEXT PRIMARY KEY, next INTEGER, at REAL)
 CREATE TABLE IF NOT EXISTS parts (
     bot TEXT, reply TEXT, part INTEGER, message INTEGER, done INTEGER NOT NULL
     DEFAULT 0, at REAL NOT NULL, PRIMARY KEY (bot, reply, part));
+CREATE TABLE IF NOT EXISTS albums (bot TEXT, message TEXT, first TEXT, at REAL NOT NULL,
+    PRIMARY KEY (bot, message));
 CREATE TABLE IF NOT EXISTS moved (bot TEXT, old TEXT, new TEXT,
     PRIMARY KEY (bot, old));
 """
@@ -63,8 +66,12 @@ class Store:
         """
         self._path = path
         oldest = (self._clock() - _KEPT_SECONDS,)
-        query = "DELETE FROM parts WHERE at < ?"
-        await self._run(lambda db: db.execute(query, oldest), opens=True)
+
+        def forget(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM parts WHERE at < ?", oldest)
+            db.execute("DELETE FROM albums WHERE at < ?", oldest)
+
+        await self._run(forget, opens=True)
 
     async def close(self) -> None:
         """Close the file."""
@@ -88,6 +95,26 @@ class Store:
         row = (bot, following, self._clock())
         query = "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)"
         await self._run(lambda db: db.execute(query, row))
+
+    async def firsts(self, bot: str, messages: Sequence[str]) -> list[str]:
+        """Return for each message of an album the one that it is taken in with.
+
+        Once said it stays so: what a restart brings again, perhaps with pictures that
+        came later, is put together as before, and what is new is a message of its own.
+        """
+
+        def work(db: sqlite3.Connection) -> list[str]:
+            known: dict[str, str] = {}
+            for message in messages:
+                query = "SELECT first FROM albums WHERE bot = ? AND message = ?"
+                if row := db.execute(query, (bot, message)).fetchone():
+                    known[message] = row[0]
+            new = [message for message in messages if message not in known]
+            rows = [(bot, message, new[0], self._clock()) for message in new]
+            db.executemany("INSERT INTO albums VALUES (?, ?, ?, ?)", rows)
+            return [known.get(message) or new[0] for message in messages]
+
+        return await self._run(work)
 
     # --- Parts of replies -------------------------------------------------------------
 

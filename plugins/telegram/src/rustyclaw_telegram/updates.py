@@ -123,10 +123,14 @@ class Attached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A message, and the file that must still be fetched for it."""
+    """A message, and the file that must still be fetched for it.
+
+    :param album: What the messages of one album have in common.
+    """
 
     inbound: Inbound
     attached: Attached | None = None
+    album: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +145,13 @@ def update_id(raw: Any) -> int | None:
     """Return the id of an update, whatever else may be wrong with it."""
     found = raw.get("update_id") if isinstance(raw, dict) else None
     return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def album(raw: Any) -> str | None:
+    """Return the album that the message of an update is a part of, if any."""
+    message = raw.get("message") if isinstance(raw, dict) else None
+    found = message.get("media_group_id") if isinstance(message, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def read(raw: Any, me: Me, account: str) -> Arrival | Moved | None:
@@ -181,7 +192,7 @@ def read(raw: Any, me: Me, account: str) -> Arrival | Moved | None:
         reply_to=f"{message.chat.id}:{replied.message_id}" if replied else None,
         timestamp=float(message.date),
     )
-    return Arrival(inbound=inbound, attached=attached)
+    return Arrival(inbound=inbound, attached=attached, album=album(raw))
 
 
 def _sender(message: _Message) -> Sender | None:

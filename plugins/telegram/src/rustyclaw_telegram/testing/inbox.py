@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -14,12 +14,14 @@ class Box:
 
     :ivar error: Raised instead of taking the next message.
     :ivar hold: Nothing is taken before this is set.
+    :ivar then: What happens when a message was taken.
     """
 
     def __init__(self) -> None:
         self.messages: list[Inbound] = []
         self.error: Exception | None = None
         self.hold: anyio.Event | None = None
+        self.then: Callable[[], Awaitable[None]] | None = None
 
     async def accept(self, message: Inbound) -> bool:
         """Take a message."""
@@ -30,6 +32,8 @@ class Box:
             raise error
         known = {known.source for known in self.messages}
         self.messages.append(message)
+        if self.then is not None:
+            await self.then()
         return message.source not in known
 
     @property
