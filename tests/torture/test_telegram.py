@@ -28,7 +28,7 @@ import pytest
 from rustyclaw_telegram.testing import FakeTelegram
 
 HOST = Path(__file__).with_name("telegram_host.py")
-ROUNDS = int(os.environ.get("RUSTYCLAW_TELEGRAM_ROUNDS", "15"))
+ROUNDS = int(os.environ.get("RUSTYCLAW_TELEGRAM_ROUNDS", "12"))
 STRANGERS = (5501, 5502, 5503)
 PLACEHOLDER = "…"
 #: Where a gateway may be killed: at a call, as it arrives, before its answer, after.
@@ -147,7 +147,7 @@ class Torture:
         if step is not None:
             self.telegram.watch = watch
         say()
-        at_step = killed.wait(2.5 if step else self.random.uniform(0.05, 1.5))
+        at_step = killed.wait(8 if step else self.random.uniform(0.05, 1.5))
         self.telegram.watch = lambda method, stage: None
         if not at_step:
             self.host.kill()

@@ -212,6 +212,17 @@ async def test_a_draft_that_is_gone_is_sent_anew(
     assert telegram.shown(55) == ["hello"]
 
 
+async def test_a_draft_without_an_answer_vanishes(
+    make: Make, telegram: FakeTelegram
+) -> None:
+    async with make() as channel:
+        placed = await channel.draft(AL, "x", None, None)
+        for _ in range(2):  # a repeated wish does no harm
+            assert await channel.draft(AL, "", placed, None) is None
+
+    assert telegram.shown(55) == []
+
+
 async def test_too_many_drafts_are_a_pause_and_no_error(
     make: Make, telegram: FakeTelegram
 ) -> None:

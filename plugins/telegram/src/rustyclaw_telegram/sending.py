@@ -54,16 +54,20 @@ class Dispatcher:
     ) -> str | None:
         """Show what there is of an answer; see `Channel.draft`.
 
-        The first text only makes the placeholder: its id is durable when the next
-        call brings the text, so that no part of an answer can stand there twice.
+        The first call shows that somebody types. The first text only makes the
+        placeholder: its id is on the disk when the next call brings the text, so that
+        no part of an answer can stand there twice.
         """
         chat = await self._store.moved(self._api.bot_id, target.chat_id)
         if self._quiet_until.get(chat, 0.0) > anyio.current_time():
             return draft
         parts = messages(text)
         try:
-            if not parts:
+            if not parts and draft is None:
                 await self._act(chat, target)
+            elif not parts:
+                await self._take_back(chat, str(draft))
+                return None
             elif draft is None:
                 params = self._placeholder(chat, target, reply_to, silent=False)
                 placed = await self._api.call(
@@ -87,6 +91,15 @@ class Dispatcher:
             if exc.retry_after is not None:
                 raise
             logger.debug("no sign of work: %s", exc)
+
+    async def _take_back(self, chat: str, draft: str) -> None:
+        """Delete a draft that no answer takes the place of."""
+        params = {"chat_id": chat, "message_id": int(draft)}
+        try:
+            await self._api.call("deleteMessage", params, seconds=_DRAFT_SECONDS)
+        except TelegramError as exc:
+            if not exc.says("message to delete not found"):
+                raise
 
     def _be_quiet(self, chat: str, seconds: float) -> None:
         """Show no drafts in a chat for a while, so that answers get through."""

@@ -329,7 +329,10 @@ class FakeTelegram:
         return {"message_id": message.id, "chat": {"id": chat}, "text": text}
 
     def _do_deletemessage(self, bot: _Bot, call: Call) -> Any:
-        self.delete(self._chat(call), int(call.params["message_id"]))
+        key = self._chat(call), int(call.params["message_id"])
+        if key not in self.messages or self.messages[key].deleted:
+            raise Refusal(400, "Bad Request: message to delete not found")
+        self.delete(*key)
         return True
 
     def _upload(self, bot: _Bot, call: Call) -> Any:
