@@ -24,7 +24,9 @@ WEATHER: Any = {
             "type": "object",
             "properties": {"city": {"type": "string"}},
             "required": ["city"],
+            "additionalProperties": False,
         },
+        "strict": True,
     },
 }
 FLAT: Any = {"type": "function", **WEATHER["function"]}
