@@ -9,7 +9,11 @@ from typing import Any, Self
 
 import anyio
 import pytest
+from importlib_metadata import EntryPoint
 from rustyclaw import ModelInfo, ProviderError
+from rustyclaw.config import config_from
+from rustyclaw.discovery import Catalog, Plugin
+from rustyclaw.loading import Loader
 from rustyclaw.testing import Bot, FakeProvider
 
 
@@ -173,3 +177,12 @@ async def test_a_provider_says_what_it_offers(tmp_path: Path) -> None:
             "fake",
             "tiny",
         ]
+
+
+def test_who_has_configured_nothing_is_served_by_what_needs_no_key() -> None:
+    names = ("azure_openai", "offline", "anthropic")
+    points = [EntryPoint(name, "x:y", "rustyclaw.providers") for name in names]
+    catalog = Catalog([Plugin("providers", p.name, p) for p in points])
+    config = config_from({}, home=Path("home"), env={})
+
+    assert Loader(config, catalog).enabled("providers")[0] == "offline"

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: It needs no key and no network, so it serves who has configured nothing.
+FALLBACK_PROVIDER = "offline"
 #: An import that takes longer is mentioned by doctor.
 SLOW_IMPORT_SECONDS = 1.0
 
@@ -98,6 +100,8 @@ class Loader:
                 if (name in configured or name not in section)
                 and not self._refusal(self._catalog.plugins[kind, name])
             ]
+            if kind == "providers":
+                chosen.sort(key=lambda name: name != FALLBACK_PROVIDER)
         extra = [name for k, name in self._extra if k == kind]
         return list(dict.fromkeys([*extra, *chosen]))
 

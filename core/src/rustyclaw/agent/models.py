@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from rustyclaw.errors import PluginError, PluginNotFound, ProviderError
 from rustyclaw.interfaces.provider import Provider
+from rustyclaw.loading import FALLBACK_PROVIDER
 from rustyclaw.messages import ModelInfo
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from rustyclaw.interfaces.channel import Channel
     from rustyclaw.loading import Loader
 
-#: Suggested when nothing at all is installed; it needs no key and no network.
-_FALLBACK_PROVIDER = "offline"
 _MIN_WINDOW = 16_000
 _OPENING_SECONDS = 30.0
 _LEAVING_SECONDS = 5.0
@@ -113,7 +112,7 @@ class Models:
                 return name, await self._open(name)
             except PluginError as exc:
                 problem = problem or exc
-        raise problem or PluginNotFound("provider", _FALLBACK_PROVIDER)
+        raise problem or PluginNotFound("provider", FALLBACK_PROVIDER)
 
     async def _open(self, name: str) -> _Opened:
         opened = self._opened.get(name)

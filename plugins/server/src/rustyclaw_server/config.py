@@ -60,7 +60,7 @@ class LimitsConfig(PluginConfig):
     max_buffered_bytes: int = Field(
         1_572_864, ge=65_536, description="unread by a client before it is dropped"
     )
-    handshake_seconds: float = Field(10, gt=0, description="time for the handshake")
+    handshake_seconds: float = Field(15, gt=0, description="time for the handshake")
     tick_seconds: float = Field(30, gt=0, description="between two ticks")
     max_connections: int = Field(20_000, gt=0, description="of all clients")
     max_preauth: int = Field(256, gt=0, description="handshakes at the same time")
