@@ -28,3 +28,6 @@ class TestTelegram(ChannelContract):
 
     def acknowledged(self, channel: Any) -> bool:
         return not channel.platform.waiting()
+
+    def shown(self, channel: Any) -> list[str]:
+        return list(channel.platform.shown(55))

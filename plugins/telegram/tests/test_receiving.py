@@ -234,6 +234,15 @@ async def test_no_log_line_shows_the_token(
         assert TOKEN.partition(":")[2] not in record.getMessage()
 
 
+async def test_a_proxy_is_used(make: Make, telegram: FakeTelegram) -> None:
+    telegram.say("hello")
+    box = Box()
+    channel = make(base_url="http://api.invalid", proxy=telegram.url)
+    async with running(channel, box):
+        await until(lambda: not telegram.waiting())
+    assert box.texts == ["hello"]
+
+
 async def test_a_user_name_that_allows_nobody_is_said(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 from pydantic import ValidationError
-from rustyclaw import Busy, Route, StorageError, WebRequest
+from rustyclaw import Busy, ConfigError, Route, StorageError, WebRequest, load_config
 from rustyclaw.testing import FakeProvider, make_gateway
 from rustyclaw_telegram import receiving
 from rustyclaw_telegram.channel import TelegramChannel
@@ -186,6 +186,7 @@ BAD = [
     ({"token": TOKEN, "accounts": {"a": {"token": TOKEN}}}, "the same bot"),
     ({"token": TOKEN, "accounts": {"Ä/..": {"token": "7:abcdefg"}}}, "small letters"),
     ({"accounts": {"default": {"token": "7:abcdefg"}}}, "not 'default'"),
+    ({"token": TOKEN, "proxy": "socks5://user:word@host:1080"}, "of a proxy as"),
     ({"token": TOKEN, "poll_seconds": 91}, "less than or equal to 90"),
     ({"token": TOKEN, "polling": True}, "Extra inputs"),
 ]
@@ -193,6 +194,17 @@ BAD = [
 
 @pytest.mark.parametrize(("settings", "problem"), BAD)
 def test_settings_that_cannot_be(settings: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ValidationError, match=problem) as failure:
+    with pytest.raises(ValidationError, match=problem):
         TelegramConfig(**settings)
-    assert TOKEN not in str(failure.value)
+
+
+def test_what_people_read_of_it_shows_no_secret(tmp_path: Path) -> None:
+    text = "channels: {telegram: {token: 123-secret, proxy: 'socks5://al:word@h'}}"
+    (tmp_path / "config.yaml").write_text(text)
+    config = load_config(home=tmp_path, env={})
+
+    with pytest.raises(ConfigError, match="BotFather") as failure:
+        config.section("channels", "telegram", TelegramConfig)
+
+    assert "secret" not in str(failure.value)
+    assert "word" not in str(failure.value)

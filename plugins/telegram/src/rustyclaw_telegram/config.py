@@ -30,6 +30,12 @@ def _token(secret: Secret) -> Secret:
     return secret
 
 
+def _proxy(secret: Secret) -> Secret:
+    if not re.fullmatch(r"https?://[^\s/?#]+/?", secret.get_secret_value()):
+        raise ValueError("write the address of a proxy as `http://host:3128`")
+    return secret
+
+
 Token = Annotated[Secret, AfterValidator(_token)]
 
 
@@ -51,7 +57,7 @@ class TelegramConfig(ChannelConfig):
     base_url: Annotated[str, AfterValidator(_address)] = Field(
         "https://api.telegram.org", description="the Bot API; or a server of your own"
     )
-    proxy: Secret | None = Field(
+    proxy: Annotated[Secret, AfterValidator(_proxy)] | None = Field(
         None, description="address of a proxy, such as `http://user:word@host:3128`"
     )
     webhook_url: Annotated[str, AfterValidator(_address)] | None = Field(

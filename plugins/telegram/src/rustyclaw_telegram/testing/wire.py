@@ -63,7 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a call."""
         telegram = self.server.telegram
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        match = re.fullmatch(r"/bot([^/]+)/(\w+)", self.path)
+        path = re.sub("^http://[^/]+", "", self.path)  # as a proxy is asked
+        match = re.fullmatch(r"/bot([^/]+)/(\w+)", path)
         if match is None:
             self._refuse(Refusal(404, "Not Found"))
             return
