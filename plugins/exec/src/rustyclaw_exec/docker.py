@@ -34,7 +34,10 @@ def docker(job: Job, settings: ExecConfig) -> Launch:
     argv += [f"--user={os.getuid()}:{os.getgid()}"]
     memory = f"{settings.sandbox_memory_mb}m"
     argv += [f"--memory={memory}", f"--memory-swap={memory}"]
-    argv += [f"--pids-limit={settings.sandbox_pids}", f"--cpus={settings.sandbox_cpus}"]
+    argv += [
+        f"--pids-limit={settings.sandbox_pids}",
+        f"--cpus={settings.sandbox_cpus:g}",
+    ]
     argv += ["--tmpfs=/tmp", *_mounts(job, settings), f"--workdir={job.folder}"]
     environment = {**job.environment, "TMPDIR": "/tmp"}  # noqa: S108 - a private one
     argv += [f"--env={name}={value}" for name, value in sorted(environment.items())]
