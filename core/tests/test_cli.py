@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -506,6 +507,32 @@ def test_pairing(cli: Cli, home: Path) -> None:
     rejected = cli("pairing", "reject", "telegram", codes["8"])
     assert rejected.out == "8 was turned away on telegram\n"
     assert cli("pairing", "list", "--json").json == []
+
+
+# --- Approvals --------------------------------------------------------------------
+
+
+def test_what_is_allowed_for_always_is_listed_and_forgotten(
+    cli: Cli, home: Path
+) -> None:
+    for key in ("main exec ls", "main exec make"):
+        in_state(home, partial(State.allow, key=key))
+    rows = cli("approvals", "allowed", "--json").json
+    ids = {row["key"]: row["id"] for row in rows}
+    assert list(ids) == ["main exec make", "main exec ls"]
+    assert "exec make" in cli("approvals", "allowed").row(ids["main exec make"])
+
+    assert cli("approvals", "forget", ids["main exec ls"]).code == 0
+    assert cli("approvals", "forget", "main exec make").code == 0
+    assert cli("approvals", "allowed", "--json").json == []
+    assert "see `approvals allowed`" in cli("approvals", "forget", "x").err
+
+
+@pytest.mark.parametrize("command", ["list", "allow x", "deny x"])
+def test_without_a_gateway_no_question_waits(cli: Cli, command: str) -> None:
+    outcome = cli("approvals", *command.split())
+    assert outcome.code == 1
+    assert "no gateway serves this home" in outcome.err
 
 
 def test_agents(cli: Cli, home: Path) -> None:

@@ -19,6 +19,7 @@ from rustyclaw import (
     ask_gateway,
     running_gateway,
 )
+from rustyclaw.cli.app import run
 from rustyclaw.cli.remote import is_served
 from rustyclaw.sessions.locks import SessionLock
 
@@ -219,3 +220,54 @@ def test_who_holds_the_home_serves_it(home: Path) -> None:
     with held(home):
         assert anyio.run(is_served, home)
     assert not anyio.run(is_served, home)
+
+
+# --- Approvals ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "decision"),
+    [
+        ("allow ab12", "allow-once"),
+        ("allow ab12 --always", "allow-always"),
+        ("deny ab12", "deny"),
+    ],
+)
+def test_a_question_is_answered(
+    home: Path, command: str, decision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(home, ok({"ok": True})) as server:
+        assert run(["approvals", *command.split()]) == 0
+    params = {"id": "ab12", "decision": decision}
+    wanted = {"method": "exec.approval.resolve", "params": params}
+    assert [frame for _, _, frame in server.asked] == [wanted]
+    assert capsys.readouterr().out == f"ab12: {decision}\n"
+
+
+def test_a_gateway_may_take_no_answer_from_here(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = {"message": "only an operator's client may decide"}
+    body = json.dumps({"ok": False, "error": error}).encode()
+    with serving(home, lambda frame: (200, body)):
+        assert run(["approvals", "allow", "ab12"]) == 1
+    assert "only an operator's client" in capsys.readouterr().err
+
+
+def test_questions_are_listed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = {"createdAtMs": 1, "expiresAtMs": 1_700_000_000_000}
+    request = {"command": "ls\x1b[0m", "reason": "why", "sessionKey": "agent:main:main"}
+    rows = [
+        {"id": "ab12", "request": request, **times},
+        {"id": "cd34", "request": {"command": "rm"}, **times},
+    ]
+    with serving(home, ok({"approvals": rows})):
+        assert run(["approvals", "list"]) == 0
+        table = capsys.readouterr().out.splitlines()
+        assert run(["approvals", "list", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out) == rows
+    assert [line.split()[:3] for line in table[1:]] == [
+        ["ab12", "ls\\x1b[0m", "why"],
+        ["cd34", "rm", "2023-11-14"],
+    ]

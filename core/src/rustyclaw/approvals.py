@@ -88,7 +88,7 @@ class Approvals:
 
         :raises Veto: It was refused, or nobody answered, or nobody is there.
         """
-        key = approval.key or _key(approval)
+        key = approval.key or key_of(approval.context, approval.subject)
         if key and self.memory and await self.memory.is_allowed(key):
             return
         if not self._operators:
@@ -126,10 +126,9 @@ class Approvals:
         return answers[0] if answers else None
 
 
-def _key(approval: Approval) -> str:
+def key_of(context: HookContext, subject: ToolCall | Outbound) -> str:
     """Return what names exactly this tool call; a message is never allowed always."""
-    call = approval.subject
-    if not isinstance(call, ToolCall):
+    if not isinstance(subject, ToolCall):
         return ""
-    arguments = json.dumps(dict(call.arguments), sort_keys=True, default=str)
-    return f"{approval.context.agent_id} {call.name} {arguments}"
+    arguments = json.dumps(dict(subject.arguments), sort_keys=True, default=str)
+    return f"{context.agent_id} {subject.name} {arguments}"

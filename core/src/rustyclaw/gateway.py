@@ -17,6 +17,7 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from time import time
@@ -26,7 +27,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from rustyclaw import commands, hookspecs
+from rustyclaw import approvers, commands, hookspecs
 from rustyclaw.agent.models import Models
 from rustyclaw.agent.place import workspace_of
 from rustyclaw.agent.tool_calls import invoke
@@ -100,7 +101,7 @@ class Gateway:
         self.tools = Registry[Tool]("tool", lambda tool: tool.name)
         self.methods = Registry[Method]("method", lambda method: method.name)
         self.routes = Registry[Route]("route", lambda r: f"{r.method.upper()} {r.path}")
-        self.approvals = Approvals()
+        self.approvals = Approvals(config.gateway.approval_seconds)
         if approver is not None:
             self.approvals.attach(approver)
         self.feed = Feed()
@@ -152,6 +153,8 @@ class Gateway:
                 self.deliveries[name] = Delivery(name, channel, self)
             await self.hooks.notify(hookspecs.gateway_start, gateway=self)
             if self.serving:
+                if self.config.gateway.approvers:
+                    self.approvals.attach(partial(approvers.announce, self))
                 self.spawn(self._prune)
                 for delivery in self.deliveries.values():
                     delivery.start()
@@ -343,9 +346,13 @@ class Gateway:
             logger.error("message %s is dropped: %s", source, exc)
             return True
         answer = decision.reply or None
-        is_stop = decision.serve and message.text.strip().lower() == "/stop"
-        if is_stop and not await journal.knows(source):  # it must not queue
-            answer = await self.command("/stop", key)
+        words = message.text.lower().split() if decision.serve else []
+        at_once = words == ["/stop"] or words[:1] in approvers.WORDS
+        if at_once and not await journal.knows(source):  # it must not queue
+            if words == ["/stop"]:
+                answer = await self.command("/stop", key)
+            else:
+                answer = approvers.decide(self, message)
         reply = Reply.to(message, key, answer) if answer else None
         is_new = await journal.accept(message, key, reply)
         if reply:

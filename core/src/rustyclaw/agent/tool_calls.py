@@ -17,13 +17,15 @@ from rustyclaw import hookspecs
 from rustyclaw.agent.place import place_of
 from rustyclaw.agent.policy import allowed_tools
 from rustyclaw.agent.truncation import cut_text, result_limit
-from rustyclaw.approvals import Approval
+from rustyclaw.approvals import Approval, key_of
 from rustyclaw.errors import Ask, ToolError, Veto
 from rustyclaw.messages import ToolCall, ToolResult
 from rustyclaw.runs import Reports, ToolEnded, ToolStarted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pydantic import BaseModel
 
     from rustyclaw.agent.turn import Mind
     from rustyclaw.interfaces.tool import Tool, ToolContext
@@ -33,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: Tokens of a reader that is no model.
 _ROOM = 200_000
+_RISKY = {"exec", "message"}
+_TAINTED = "this run has read untrusted content"
 
 
 @dataclass(slots=True)
@@ -104,6 +108,8 @@ class ToolCalls:
             hookspecs.tool_result_persist, context=context, call=call, result=result
         )
         kept = replace(kept, call_id=call.id, name=call.name)
+        if is_untrusted(result) or is_untrusted(kept):
+            self.place = replace(self.place, tainted=True)
         await self.reports.emit(ToolEnded(call=call, result=kept, seconds=seconds))
         return kept
 
@@ -120,10 +126,7 @@ class ToolCalls:
                 raise ToolError(f"there is no tool {call.name!r} here{hint}")
             call = await self._judged(call)
             params = tool.parse(call)
-            try:
-                await tool.check(params, self.place)
-            except Ask as asked:
-                await self._approve(call, asked)
+            await self._check(tool, params, call)
             started = perf_counter()
             try:
                 with anyio.move_on_after(tool.timeout_seconds) as deadline:
@@ -156,6 +159,20 @@ class ToolCalls:
             await self._approve(replace(call, arguments=judged.arguments), asked)
         return replace(call, arguments=judged.arguments)
 
+    async def _check(self, tool: Tool, params: BaseModel, call: ToolCall) -> None:
+        """Let a tool judge its call; what a tainted run wants is asked in any case."""
+        risky = self.place.tainted and tool.effects & _RISKY
+        try:
+            await tool.check(params, self.place)
+            if risky:
+                raise Ask("")
+        except Ask as asked:
+            if risky:  # what was allowed for always was not allowed to strangers
+                key = f"{asked.key or key_of(self.context, call)} (tainted)"
+                reason = f"{_TAINTED}: {asked.reason}".removesuffix(": ")
+                asked = Ask(reason, key=key)
+            await self._approve(call, asked)
+
     async def _approve(self, call: ToolCall, asked: Ask) -> None:
         context, reason = self.context, asked.reason
         approval = Approval(context=context, subject=call, reason=reason, key=asked.key)
@@ -171,6 +188,11 @@ class ToolCalls:
         except OSError as exc:
             hint = f"the whole text could not be kept: {exc.strerror}"
         return replace(result, text=cut_text(result.text, self.result_limit, hint=hint))
+
+
+def is_untrusted(result: ToolResult) -> bool:
+    """Return whether a stranger may have written what a result says."""
+    return bool(dict(result.details).get("untrusted"))
 
 
 async def invoke(mind: Mind, context: HookContext, call: ToolCall) -> ToolResult:

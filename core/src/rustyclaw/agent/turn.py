@@ -25,7 +25,7 @@ from rustyclaw.agent.policy import allowed_tools
 from rustyclaw.agent.prompt import system_prompt
 from rustyclaw.agent.recovery import RunFailed, run_error
 from rustyclaw.agent.stream import Assembler
-from rustyclaw.agent.tool_calls import ToolCalls
+from rustyclaw.agent.tool_calls import ToolCalls, is_untrusted
 from rustyclaw.agent.truncation import result_limit
 from rustyclaw.errors import RustyclawError, SessionError, StorageError
 from rustyclaw.messages import (
@@ -201,7 +201,7 @@ class Turn:
         then = partial(system_prompt, config, agent_id, workspace, persona)
         system = await self._append_incoming(run.incoming, then)
         model = await self._find_model()
-        place = place_of(mind, context)
+        place = replace(place_of(mind, context), tainted=self._is_tainted())
         asked = run.incoming[-1].message
         prompt = await mind.hooks.apply(
             hookspecs.before_agent_start,
@@ -307,6 +307,17 @@ class Turn:
                 logger.warning("cannot count run %s: %s", self._run.id, exc)
 
         await self._session.transcript.visit(append)
+
+    def _is_tainted(self) -> bool:
+        """Return whether a run that goes on, as after a crash, has read a stranger."""
+        for entry in reversed(self._session.transcript.entries):
+            message = entry.message or Message(role="user", content=())
+            results = (b for b in message.content if isinstance(b, ToolResult))
+            if any(map(is_untrusted, results)):
+                return True
+            if message.role == "assistant" and not message.tool_calls:
+                break  # there the last run has ended
+        return False
 
     def _check_incoming(self) -> None:
         """Give results that are brought the names of the calls that wait for them.

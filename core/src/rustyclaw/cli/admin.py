@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -245,6 +246,54 @@ def agents_add(id: str, name: str = "", workspace: str = "", model: str = "") ->
         known = {key: value for key, value in agent.items() if value}
         edit.set_config(config.path, f"agents.list.{place}", known)
     seed(id)
+
+
+def approvals_list(as_json: Json = False) -> None:
+    """List the questions of the running gateway that wait for an answer."""
+    rows = ask_gateway("approvals.list")["approvals"]
+    none = {"reason": "", "sessionKey": ""}
+    times = [{**row, "expires": row["expiresAtMs"] / 1000} for row in rows]
+    flat = [{**none, **row["request"], **row} for row in times]
+    show(rows if as_json else flat, as_json, "id command reason sessionKey expires")
+
+
+def approvals_allow(
+    id: str, always: Annotated[bool, Option("--always", help="From now on.")] = False
+) -> None:
+    """Allow what a question is about, if the gateway takes answers from here."""
+    _decide(id, "allow-always" if always else "allow-once")
+
+
+def approvals_deny(id: str) -> None:
+    """Deny what a question is about, if the gateway takes answers from here."""
+    _decide(id, "deny")
+
+
+def _decide(id: str, decision: str) -> None:
+    ask_gateway("exec.approval.resolve", id=id, decision=decision)
+    print(clean(f"{id}: {decision}"))
+
+
+def approvals_allowed(as_json: Json = False) -> None:
+    """List what is allowed for always, the newest first."""
+    rows = [
+        {"id": _short(key), "since": since, "key": key}
+        for key, since in in_state(lambda s: s.allowances())
+    ]
+    show(rows, as_json, "id since key")
+
+
+def approvals_forget(id: str) -> None:
+    """Ask again about what is allowed for always; its id, or its whole key."""
+    keys = [key for key, _ in in_state(lambda s: s.allowances())]
+    found = [key for key in keys if id in (key, _short(key))]
+    if not found:
+        raise rc.RustyclawError(f"nothing {id!r} is allowed; see `approvals allowed`")
+    in_state(lambda s: s.forget(found[0]))
+
+
+def _short(key: str) -> str:
+    return sha256(key.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 # --- What other commands use --------------------------------------------------------

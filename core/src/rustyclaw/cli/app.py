@@ -28,6 +28,7 @@ _COMMANDS = {
     "sessions": ("admin", "List, show, reset and delete conversations."),
     "pairing": ("admin", "Let unknown senders in, or not."),
     "agents": ("admin", "List and add agents."),
+    "approvals": ("admin", "Answer questions; see what is allowed for always."),
 }
 #: Groups to which plugins add: ``gateway.stop`` becomes ``rustyclaw gateway stop``.
 _EXTENDABLE = {"gateway"}

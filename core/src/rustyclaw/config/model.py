@@ -199,10 +199,19 @@ class LoggingConfig(_Section):
     filters: tuple[LogFilter, ...] = setting((), "`module=level`, for single modules")
 
 
+Account = Annotated[str, Field(pattern=r"^[a-z0-9_-]+:\S+$")]
+
+
 class GatewayConfig(_Section):
     """The process; the server is a plugin, ``hooks.server``."""
 
     drain_seconds: float = setting(60, "how long a stop waits for runs", ge=0)
+    approvers: tuple[Account, ...] = setting(
+        (), "who may answer questions in chats: `telegram:123`, the platform's own id"
+    )
+    approval_seconds: float = setting(
+        120, "how long a question waits; then the answer is no", gt=0, le=3600
+    )
 
 
 class Config(_Section):

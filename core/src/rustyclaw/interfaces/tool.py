@@ -51,6 +51,7 @@ class ToolContext:
     :param workspace: The agent's own folder: the default place for files.
     :param agent_dir: Where the tool may keep what belongs to this agent.
     :param home: The gateway's state; only ``workspace`` in it may be shown.
+    :param tainted: The run has read what a stranger may have written.
     """
 
     agent_id: str
@@ -60,6 +61,7 @@ class ToolContext:
     workspace: Path
     agent_dir: Path
     home: Path
+    tainted: bool = False
 
 
 class Tool(Configured, ABC):

@@ -128,6 +128,18 @@ class Journal:
         rows = await self._rows(query, source)
         return (rows[0][0], _decode(Inbound, rows[0][1])) if rows else None
 
+    async def last_private(
+        self, channel: str, sender: str
+    ) -> tuple[str, Target] | None:
+        """Return session and chat of the last private message of a person."""
+        query = (
+            "SELECT session, message FROM inbox WHERE json_extract(message, "
+            "'$.target.channel', '$.sender.id', '$.target.chat_type') = json_array("
+            "?, ?, 'dm') ORDER BY id DESC LIMIT 1"
+        )
+        rows = await self._rows(query, channel, sender)
+        return (rows[0][0], _decode(Inbound, rows[0][1]).target) if rows else None
+
     async def open_sessions(self) -> list[str]:
         """Return the sessions with accepted messages, oldest first."""
         query = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from rustyclaw import PluginConfig
 
 from rustyclaw_exec.environment import is_forbidden
@@ -46,6 +46,35 @@ class ExecConfig(PluginConfig):
     env_allow: tuple[str, ...] = Field(
         (), description="further variables of the gateway that commands may see"
     )
+    sandbox: Literal["none", "bubblewrap", "docker"] = Field(
+        "none", description="what commands run in, besides being judged"
+    )
+    sandbox_scope: Literal["all", "non_main"] = Field(
+        "all",
+        description="`non_main` spares the session `main`, unless it has just read "
+        "untrusted content",
+    )
+    sandbox_workspace: Literal["ro", "rw", "none"] = Field(
+        "rw", description="how the workspace is seen there"
+    )
+    sandbox_network: bool = Field(False, description="whether there is a network there")
+    sandbox_paths: tuple[str, ...] = Field(
+        (), description="further folders or files that can be read there"
+    )
+    sandbox_memory_mb: int = Field(
+        1024,
+        ge=16,
+        description="memory in MiB; bubblewrap: address space of each process",
+    )
+    sandbox_pids: int = Field(
+        256, ge=2, description="processes; bubblewrap: not if the gateway runs as root"
+    )
+    sandbox_cpus: float = Field(2, gt=0, description="processors; only docker")
+    sandbox_image: str = Field(
+        "",
+        pattern=r"^([\w][\w./:@-]*)?$",
+        description="the image for docker, which must be there already",
+    )
 
     @field_validator("env_allow")
     @classmethod
@@ -56,6 +85,24 @@ class ExecConfig(PluginConfig):
                     f"{name!r} would hand commands a secret or foreign code; remove it"
                 )
         return names
+
+    @model_validator(mode="after")
+    def _has_image(self) -> Self:
+        if self.sandbox == "docker" and not self.sandbox_image:
+            raise ValueError("the sandbox `docker` needs a `sandbox_image`; name one")
+        return self
+
+    @field_validator("sandbox_paths")
+    @classmethod
+    def _narrow(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if (
+                not path.startswith("/")
+                or ".." in path.split("/")
+                or not path.strip("/")
+            ):
+                raise ValueError(f"{path!r} is no absolute path below `/`")
+        return paths
 
     @field_validator("trusted_dirs")
     @classmethod

@@ -6,10 +6,12 @@ keeps its end open for as long as it likes, and we stop reading.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +20,21 @@ from typing import Literal
 import anyio
 from anyio.abc import Process
 
+from rustyclaw_exec.launch import SHELL, Launch
 from rustyclaw_exec.output import HeadTail
+
+logger = logging.getLogger(__name__)
 
 Ending = Literal["exited", "timeout", "flood"]
 
-_SHELL = "/bin/sh"
 _CHUNK_BYTES = 65_536
 #: How long output may still come after the shell itself has ended.
 _LINGER_SECONDS = 0.5
 _REAP_SECONDS = 2.0
 _POLL_SECONDS = 0.02
+_REMOVE_SECONDS = 15.0
+#: A client that failed itself: its container may have been left behind.
+_CLIENT_FAILED = {125, -signal.SIGKILL, -signal.SIGTERM}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +90,10 @@ class _Pipe:
         os.close(self._ours)
 
 
-async def run_shell(
-    command: str, *, folder: Path, environment: Mapping[str, str], limits: Limits
-) -> Finished:
-    """Run a command with ``/bin/sh -c`` in a session of its own.
+async def run_launch(launch: Launch, *, folder: Path, limits: Limits) -> Finished:
+    """Run a command in a session of its own.
 
-    :raises OSError: The shell could not be started.
+    :raises OSError: It could not be started.
     """
     started = anyio.current_time()
     pipes = out, err = _Pipe(limits.output_bytes), _Pipe(limits.output_bytes)
@@ -96,18 +101,18 @@ async def run_shell(
         try:
             with anyio.CancelScope(shield=True):  # or a child could be lost at birth
                 process = await anyio.open_process(
-                    [_SHELL, "-c", command],
+                    _held(launch),
                     stdin=subprocess.DEVNULL,
                     stdout=out.theirs,
                     stderr=err.theirs,
                     cwd=folder,
-                    env=environment,
+                    env=launch.environment,
                     start_new_session=True,
                 )
         finally:
             out.close_theirs()
             err.close_theirs()
-        ending = await _attend(process, pipes, limits)
+        ending = await _attend(process, pipes, limits, launch.remove)
     finally:
         out.close()
         err.close()
@@ -121,7 +126,7 @@ async def run_shell(
 
 
 async def _attend(
-    process: Process, pipes: tuple[_Pipe, _Pipe], limits: Limits
+    process: Process, pipes: tuple[_Pipe, _Pipe], limits: Limits, remove: Sequence[str]
 ) -> Ending:
     """Read until the command ends or must be ended."""
     silent = anyio.Event()
@@ -151,12 +156,44 @@ async def _attend(
                 readers.cancel_scope.cancel()
             ending = "exited"
     finally:
-        if ending != "exited":
+        if ending != "exited" or process.returncode in _CLIENT_FAILED:
             with anyio.CancelScope(shield=True):
-                await _end_group(process, limits.grace_seconds)
+                if ending != "exited":
+                    await _end_group(process, limits.grace_seconds)
+                await _remove(remove)
+        if ending != "exited":
             for pipe in pipes:
                 pipe.read()  # the last words
     return ending
+
+
+def _held(launch: Launch) -> Sequence[str]:
+    """Return what to start, so that no thread takes a command along that ends early.
+
+    Only asyncio starts processes in the thread of its event loop, which ends with the
+    gateway; elsewhere a shell is put between.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        if launch.tied:
+            return [SHELL, "-c", '"$@"; exit $?', SHELL, *launch.argv]
+    return launch.argv
+
+
+async def _remove(argv: Sequence[str]) -> None:
+    """End what a daemon runs for us; what was not there is gone as well."""
+    if not argv:
+        return
+    try:
+        with anyio.fail_after(_REMOVE_SECONDS):
+            done = await anyio.run_process(argv, check=False, start_new_session=True)
+    except (OSError, TimeoutError) as exc:
+        logger.error("%s failed, a command may still run: %r", " ".join(argv), exc)
+    else:
+        if done.returncode and b"no such container" not in done.stderr.lower():
+            problem = done.stderr.decode("utf-8", "replace").strip()[:512]
+            logger.error("%s failed, a command may still run: %r", argv, problem)
 
 
 async def _end_group(process: Process, grace_seconds: float) -> None:

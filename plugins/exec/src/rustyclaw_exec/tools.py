@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,12 +10,16 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
 from rustyclaw import Ask, Tool, ToolContext, ToolError, ToolResult, Veto
 
+from rustyclaw_exec.bubblewrap import bubblewrap
 from rustyclaw_exec.config import ExecConfig
+from rustyclaw_exec.docker import docker
+from rustyclaw_exec.drift import digests
 from rustyclaw_exec.environment import child_environment
+from rustyclaw_exec.launch import Job, Launch, is_sandboxed, plain
 from rustyclaw_exec.output import shares
 from rustyclaw_exec.paths import Places
 from rustyclaw_exec.policy import MAX_CHARACTERS, Policy
-from rustyclaw_exec.process import Finished, Limits, run_shell
+from rustyclaw_exec.process import Finished, Limits, run_launch
 from rustyclaw_exec.verdict import Verdict
 
 
@@ -62,16 +67,51 @@ class ExecTool(Tool):
         if verdict.decision == "deny":
             raise Veto(reason)
         if verdict.decision == "ask":
-            raise Ask(reason)
+            key = await anyio.to_thread.run_sync(self._key, params, context)
+            raise Ask(reason, key=key)
 
     def _judge(self, params: Params, context: ToolContext) -> Verdict:
         folder = _folder(params.workdir, context)
         return self._policy.judge(params.command, _places(context), str(folder))
 
+    def _key(self, params: Params, context: ToolContext) -> str:
+        """Return what "always" means: this text, here, with these files."""
+        folder = _folder(params.workdir, context)
+        sandboxed = is_sandboxed(self._settings, context)
+        facts = {
+            "command": params.command,
+            "cwd": str(folder),
+            "files": digests(params.command, folder, context.workspace.resolve()),
+            "sandbox": self._settings.sandbox if sandboxed else "none",
+        }
+        return f"{context.agent_id} {self.name} {json.dumps(facts)}"
+
+    def _launch(self, params: Params, folder: Path, context: ToolContext) -> Launch:
+        """Return what to start.
+
+        :raises ToolError: The sandbox is not to be had.
+        """
+        settings, places = self._settings, _places(context)
+        job = Job(
+            command=params.command,
+            folder=folder,
+            workspace=Path(places.workspace),
+            state=Path(places.state),
+            home=Path(places.home),
+            environment=child_environment(
+                os.environ, folders=settings.trusted_dirs, allow=settings.env_allow
+            ),
+        )
+        if not is_sandboxed(settings, context):
+            return plain(job)
+        return {"bubblewrap": bubblewrap, "docker": docker}[settings.sandbox](
+            job, settings
+        )
+
     async def run(self, params: Params, context: ToolContext) -> ToolResult:
         """Run the command.
 
-        :raises ToolError: It could not be started.
+        :raises ToolError: It could not be started, or not in its sandbox.
         """
         settings = self._settings
         folder = await anyio.to_thread.run_sync(_folder, params.workdir, context)
@@ -83,13 +123,9 @@ class ExecTool(Tool):
             output_bytes=settings.max_output_bytes,
             flood_bytes=settings.max_flood_bytes,
         )
-        environment = child_environment(
-            os.environ, folders=settings.trusted_dirs, allow=settings.env_allow
-        )
+        launch = await anyio.to_thread.run_sync(self._launch, params, folder, context)
         try:
-            finished = await run_shell(
-                params.command, folder=folder, environment=environment, limits=limits
-            )
+            finished = await run_launch(launch, folder=folder, limits=limits)
         except OSError as exc:
             raise ToolError(f"the command could not be started: {exc}") from None
         return _result(finished, limits)
