@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from rustyclaw import (
     Finished,
+    Gateway,
     ModelRequest,
     ProviderError,
     TextDelta,
@@ -139,12 +141,39 @@ def plugins_with(*, pruning: bool) -> Mapping[str, object]:
     return plugins
 
 
+def watched(gateway: Gateway) -> Callable[[], Awaitable[None]]:
+    """Return what waits for the background tasks that were begun from now on."""
+    pending: list[anyio.Event] = []
+    spawn = gateway.spawn
+
+    def spawn_watched(function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        done = anyio.Event()
+        pending.append(done)
+
+        async def work() -> None:
+            try:
+                await function(*args)
+            finally:
+                done.set()
+
+        spawn(work)
+
+    async def settled() -> None:
+        with anyio.fail_after(20):
+            while pending:
+                await pending.pop().wait()
+
+    gateway.spawn = spawn_watched  # type: ignore[method-assign]  # only here
+    return settled
+
+
 async def converse(home: Path, *, pruning: bool) -> tuple[Model, str]:
     """Talk for 400 turns, then ask for a detail of the first ones."""
     model = Model()
     config = {"agents": {"defaults": {"compactor": "safeguard"}}}
     plugins = plugins_with(pruning=pruning)
     async with Bot(home, provider=model, plugins=plugins, config=config) as bot:
+        settled = watched(bot.gateway)
         for number in range(TURNS):
             said = f"Turn {number}, we sail on. " + "There is little wind. " * 8
             if number == 1:
@@ -155,6 +184,7 @@ async def converse(home: Path, *, pruning: bool) -> tuple[Model, str]:
                 said = f"Turn {number}, survey it"
             await bot.say(said)
             assert bot.last.error is None, bot.last.error
+            await settled()
             if number in FACTS:
                 model.told.append(FACTS[number])
             if number == 50:
@@ -178,6 +208,7 @@ async def test_a_long_conversation_stays_in_the_window_and_loses_nothing_pinned(
     assert model.forgotten == []
     assert DETAIL in answer, "an early detail is quoted word for word"
     assert model.summaries > 1
+    print("RES", pruning, model.summaries, max(model.sizes), len(model.requests))
     if pruning:
         assert model.pruned_before_first_summary
         assert model.summaries <= 12
