@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from rustyclaw import Message, ToolCall, ToolResult
 from rustyclaw_compaction import kept
 from rustyclaw_compaction.agents_file import read_sections, sections
@@ -122,6 +122,7 @@ def test_headings_in_another_order_are_a_fault() -> None:
     assert problems("\n".join(HEADINGS), [], "do it now") == []
 
 
+@settings(max_examples=40)
 @given(text=st.text(), wanted=st.lists(st.from_regex(r"\d{6}", fullmatch=True)))
 def test_what_is_mended_lacks_nothing_and_loses_nothing(
     text: str, wanted: list[str]

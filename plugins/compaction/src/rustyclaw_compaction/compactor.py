@@ -35,11 +35,13 @@ _ENDING_SECONDS = 5.0
 class _Material:
     """The messages of a request, sorted by what becomes of them.
 
+    :ivar everything: All of them.
     :ivar history: To be summarised.
     :ivar prefix: The beginning of a turn whose end stays; summarised apart.
     :ivar quotes: Lines that quote the last turns.
     """
 
+    everything: list[Unit]
     history: list[Unit] = field(default_factory=list)
     prefix: list[Unit] = field(default_factory=list)
     quotes: list[str] = field(default_factory=list)
@@ -62,7 +64,7 @@ class SafeguardCompactor(Compactor):
         material = _sorted(units(request.messages), self.config.recent_turns)
         body = await self._body(request, material, carried, model, window)
         lasting, helpful = await self._blocks(request, material, carried)
-        room = sum(len(unit.text) for unit in units(request.messages))
+        room = sum(len(unit.text) for unit in material.everything)
         room += len(request.previous_summary)
         summary = "\n\n".join(filter(None, (body, *lasting)))
         for block in filter(None, helpful):
@@ -74,7 +76,7 @@ class SafeguardCompactor(Compactor):
                 "summarization failed: the summary would be no shorter than what it "
                 "replaces; nothing was changed"
             )
-        await self._flush(request, model, window)
+        await self._flush(request, material, model, window)
         return summary
 
     async def _body(
@@ -86,11 +88,9 @@ class SafeguardCompactor(Compactor):
         window: int,
     ) -> str:
         """Return the model's part: audited, of bounded length, and mended."""
-        history, ask = material.history, _last_ask(request.messages)
-        everything = total(units(request.messages))
-        rest, before = await model.older_first(
-            history, carried.body, request.tokens - everything
-        )
+        ask = _last_ask(request.messages)
+        stays = request.tokens - total(material.everything)
+        rest, before = await model.older_first(material.history, carried.body, stays)
         prefix = await self._prefix(material.prefix, model, window)
         strict = self.config.identifier_policy == "strict"
         wanted = identifiers(request.messages) if strict else []
@@ -153,7 +153,11 @@ class SafeguardCompactor(Compactor):
         ]
 
     async def _flush(
-        self, request: CompactionRequest, model: Summariser, window: int
+        self,
+        request: CompactionRequest,
+        material: _Material,
+        model: Summariser,
+        window: int,
     ) -> None:
         """Write what should last to the workspace; a failure costs nothing else."""
         workspace = request.workspace
@@ -168,7 +172,7 @@ class SafeguardCompactor(Compactor):
         with anyio.move_on_after(
             min(self.config.flush_seconds, left - _ENDING_SECONDS)
         ):
-            for chunk in chunks(units(request.messages), limit):
+            for chunk in chunks(material.everything, limit):
                 text = "\n\n".join(unit.text for unit in chunk)[: limit * 4]
                 try:
                     notes = flush.notes_in(await model.ask(system, text))
@@ -184,7 +188,7 @@ class SafeguardCompactor(Compactor):
 
 def _sorted(all_units: list[Unit], recent_turns: int) -> _Material:
     """Sort units into history, the beginning of a split turn, and quoted turns."""
-    material = _Material()
+    material = _Material(everything=all_units)
     starts = [n for n, u in enumerate(all_units) if u.messages[0].role == "user"]
     last = all_units[-1].messages[-1] if all_units else Message.assistant("")
     if last.role != "assistant" and starts:

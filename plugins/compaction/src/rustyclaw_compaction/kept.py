@@ -66,13 +66,21 @@ def take_apart(summary: str) -> Carried:
 
 def without_blocks(text: str) -> str:
     """Return what a model wrote without anything that looks like a block of ours."""
-    return _TAG.sub("", _BLOCK.sub("", text)).strip()
+    return _harmless(_BLOCK.sub("", text)).strip()
 
 
 def block(name: str, lines: Iterable[str]) -> str:
     """Return a block; nothing if it has no lines."""
-    text = _TAG.sub("", "\n".join(lines)).strip()
+    text = _harmless("\n".join(lines)).strip()
     return f"<{name}>\n{text}\n</{name}>" if text else ""
+
+
+def _harmless(text: str) -> str:
+    """Return a text in which no tag of ours is a tag.
+
+    It is not taken out: what stands around it could then become one.
+    """
+    return _TAG.sub(lambda match: f"({match[0][1:-1]})", text)
 
 
 # --- Facts that were pinned ---------------------------------------------------------
@@ -91,9 +99,9 @@ def pinned(messages: Sequence[Message], markers: Sequence[str]) -> Iterator[str]
 
 def limited(facts: Iterable[str], most: int) -> list[str]:
     """Return facts once each, the oldest first, as many of the newest as fit."""
-    unique = list(dict.fromkeys(_TAG.sub("", " ".join(f.split())) for f in facts))
+    unique = dict.fromkeys(_harmless(" ".join(fact.split())) for fact in facts)
     kept: list[str] = []
-    for fact in reversed(unique):
+    for fact in filter(None, reversed(unique)):
         most -= len(fact) + 3
         if most < 0:
             break
