@@ -483,10 +483,11 @@ async def flush(
 async def test_memories_are_appended(
     model_of: Make, request_of: Make, talk: Make, tmp_path: Path
 ) -> None:
-    model = model_of(remembering("- likes tea", "NO_REPLY", "- hates rain\nNO_REPLY"))
+    answers = "Sure:\n- likes tea", "NO_REPLY", "* hates rain\nNO_REPLY"
+    model = model_of(remembering(*answers))
     for _ in range(3):
-        text = await flush(tmp_path, model, request_of, talk)
-    assert text == "- likes tea\n- hates rain\n"
+        text = await flush(tmp_path / "not yet there", model, request_of, talk)
+    assert text == "- likes tea\n* hates rain\n"
     systems = [s for s, _ in model.asked if s.startswith("A conversation is about")]
     assert systems[0].endswith("Mind birthdays.")
 

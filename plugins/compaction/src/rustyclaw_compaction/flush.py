@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-from rustyclaw_compaction.prompts import NO_REPLY
-
 _MOST_CHARS = 8_000
 _FOLDER = "memory"
+_NOTE = re.compile(r"[-*•]\s+\S")
 _QUIET = ("subagent", "cron", "heartbeat")
 
 
@@ -26,17 +26,17 @@ def is_wanted(session_key: str) -> bool:
 
 
 def notes_in(answer: str) -> str:
-    """Return the notes that a model gave; nothing if it had none."""
-    lines = [line.rstrip() for line in answer.strip().splitlines()]
-    lines = [line for line in lines if line and line.strip() != NO_REPLY]
-    return "\n".join(lines)[:_MOST_CHARS]
+    """Return the notes that a model gave: its lines with a dash, and no chatter."""
+    lines = (line.strip() for line in answer.splitlines())
+    return "\n".join(line for line in lines if _NOTE.match(line))[:_MOST_CHARS]
 
 
 def append(workspace: Path, notes: str, day: date) -> None:
-    """Append notes to ``memory/YYYY-MM-DD.md``; it blocks.
+    """Append notes to ``memory/YYYY-MM-DD.md``, making what is missing; it blocks.
 
     :raises OSError: The workspace cannot be written, or a link leads out of it.
     """
+    workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(FileExistsError):
