@@ -18,8 +18,11 @@ import pytest
 from pydantic import BaseModel, Field
 from rustyclaw import (
     Capabilities,
+    CompactionRequest,
+    Compactor,
     Finished,
     Inbox,
+    Message,
     ModelInfo,
     ModelRequest,
     Outbound,
@@ -31,6 +34,7 @@ from rustyclaw import (
     Sent,
     StorageError,
     StreamEvent,
+    Summarize,
     Target,
     TextDelta,
     Tool,
@@ -48,6 +52,7 @@ from rustyclaw import (
 )
 from rustyclaw.testing import (
     ChannelContract,
+    CompactorContract,
     FakeChannel,
     FakeProvider,
     HookContract,
@@ -887,3 +892,101 @@ class ChangesInPlace(WatcherContract):
         @hookimpl
         async def before_tool_call(self, call: Any) -> None:
             call.arguments["city"] = "Rome"
+
+
+# --- Compactors -------------------------------------------------------------------
+
+
+class GistContract(CompactorContract):
+    __test__ = False
+    bitten_by: ClassVar[tuple[str, ...]] = ()
+    made: ClassVar[type[Compactor]]
+
+    @pytest.fixture
+    def compactor(self) -> Compactor:
+        return self.made()
+
+
+class Gist(Compactor):
+    """Shows the model the end of all that there is."""
+
+    async def compact(self, request: CompactionRequest, summarize: Summarize) -> str:
+        texts = "\n".join(message.text for message in request.messages)
+        prompt = f"{request.previous_summary}\n{texts[-8_000:]}"
+        return await summarize(request.instructions, (Message.user(prompt),))
+
+
+class GoodCompactor(GistContract):
+    made = Gist
+
+
+class ForgetsTheSummaryBefore(GistContract):
+    bitten_by = ("test_previous_summary",)
+
+    class made(Gist):
+        async def compact(
+            self, request: CompactionRequest, summarize: Summarize
+        ) -> str:
+            request = dataclasses.replace(request, previous_summary="")
+            return await super().compact(request, summarize)
+
+
+class ListensToNobody(GistContract):
+    bitten_by = ("test_instructions",)
+
+    class made(Gist):
+        async def compact(
+            self, request: CompactionRequest, summarize: Summarize
+        ) -> str:
+            request = dataclasses.replace(request, instructions="")
+            return await super().compact(request, summarize)
+
+
+class SendsAllAtOnce(GistContract):
+    bitten_by = ("test_window",)
+
+    class made(Gist):
+        async def compact(
+            self, request: CompactionRequest, summarize: Summarize
+        ) -> str:
+            texts = "\n".join(message.text for message in request.messages)
+            await summarize("", (Message.user(texts),))
+            return await super().compact(request, summarize)
+
+
+class KeepsEveryWord(GistContract):
+    bitten_by = ("test_summary",)
+
+    class made(Gist):
+        async def compact(
+            self, request: CompactionRequest, summarize: Summarize
+        ) -> str:
+            texts = "\n".join(message.text for message in request.messages)
+            return texts + await super().compact(request, summarize)
+
+
+class MissesTheModel(GistContract):
+    bitten_by = ("test_failure",)
+
+    class made(Gist):
+        async def compact(
+            self, request: CompactionRequest, summarize: Summarize
+        ) -> str:
+            with suppress(ProviderError):
+                return await super().compact(request, summarize)
+            return ""
+
+
+class DeafCompactor(GistContract):
+    bitten_by = ("test_cancellation",)
+    prompt_seconds = 0.1
+
+    class made(Gist):
+        async def compact(
+            self, request: CompactionRequest, summarize: Summarize
+        ) -> str:
+            try:
+                return await super().compact(request, summarize)
+            except BaseException:
+                await deaf()
+                raise

@@ -22,7 +22,7 @@ from rustyclaw.agent.compaction import SummaryCompactor, _cut_point
 from rustyclaw.agent.context import SUMMARY_MARK, Conversation
 from rustyclaw.interfaces.compactor import Summarize
 from rustyclaw.sessions.entries import Entry
-from rustyclaw.testing import Bot, FakeProvider, call
+from rustyclaw.testing import Bot, CompactorContract, FakeProvider, call
 
 # --- The default compactor ------------------------------------------------------------
 
@@ -93,6 +93,12 @@ async def test_nothing_to_summarise_leaves_the_summary_alone() -> None:
     old = request(previous_summary="as before")
     assert await SummaryCompactor().compact(old, asked) == "as before"
     assert asked.requests == []
+
+
+class TestSummaryCompactor(CompactorContract):
+    @pytest.fixture
+    def compactor(self) -> Compactor:
+        return SummaryCompactor()
 
 
 # --- Where the cut is -----------------------------------------------------------------
@@ -216,6 +222,33 @@ async def test_the_compactor_is_chosen_by_name(tmp_path: Path, installed: bool) 
         else:
             assert bot.last.error is not None
             assert bot.last.error.kind == "compaction_failure"
+
+
+async def test_a_compactor_knows_where_it_is(tmp_path: Path) -> None:
+    asked: list[CompactionRequest] = []
+
+    class Curious(Compactor):
+        async def compact(
+            self, request: CompactionRequest, summarize: Summarize
+        ) -> str:
+            asked.append(request)
+            return "known"
+
+    config = {
+        "agents": {"defaults": {"compactor": "curious"}},
+        "session": {"compact_keep_recent": 1},
+    }
+    provider = FakeProvider(context_window=30_000)
+    plugins = {"compactors.curious": Curious}
+    async with Bot(tmp_path, provider=provider, plugins=plugins, config=config) as bot:
+        await bot.say("hello")
+        await bot.say("more")
+        await bot.gateway.compact("main", "the cat")
+        (found,) = asked
+        assert found.context_window == 30_000
+        assert found.session_key == "agent:main:main"
+        assert found.workspace == bot.gateway.workspace()
+        assert found.instructions == "the cat"
 
 
 async def test_the_transcript_keeps_everything(tmp_path: Path) -> None:

@@ -155,6 +155,21 @@ async def test_what_cannot_fit_is_not_even_sent(tmp_path: Path) -> None:
         assert bot.last.error.kind == "context_overflow"
 
 
+async def test_room_is_left_for_the_answer(tmp_path: Path) -> None:
+    provider = FakeProvider(context_window=16_000, default=_short)
+    config = {
+        "agents": {"defaults": {"max_tokens": 6_000}},
+        "session": {"compact_keep_recent": 2},
+    }
+    async with Bot(tmp_path, provider=provider, config=config) as bot:
+        for letter in "abcd":
+            await bot.say(letter * 20_000)
+            assert bot.last.error is None
+        assert all(r.context_window == 16_000 for r in provider.requests)
+        sizes = [sum(len(m.text) for m in r.messages) for r in provider.requests]
+        assert 4 * 5_000 < max(sizes) <= 4 * (16_000 - 6_000)
+
+
 async def test_what_a_plugin_has_pruned_is_sent(tmp_path: Path) -> None:
     class Pruner:
         @hookimpl

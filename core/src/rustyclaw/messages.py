@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 ChatType = Literal["dm", "group", "channel", "thread"]
@@ -238,7 +239,10 @@ class ToolSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """One model call. ``thinking`` is ``off`` or a level such as ``low``."""
+    """One model call. ``thinking`` is ``off`` or a level such as ``low``.
+
+    :param context_window: Most tokens, with those of the answer; 0: not known.
+    """
 
     model: str
     system: str
@@ -248,6 +252,7 @@ class ModelRequest:
     temperature: float | None = None
     thinking: str = "off"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    context_window: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,12 +344,17 @@ class CompactionRequest:
     :param previous_summary: The summary that stands before ``messages``, if any.
     :param tokens: Estimated size of the whole conversation before.
     :param instructions: What an operator asked to keep, or an empty text.
+    :param context_window: Tokens that a request to the model may have; 0: not known.
+    :param workspace: The agent's folder.
     """
 
     messages: tuple[Message, ...]
     previous_summary: str
     tokens: int
     instructions: str = ""
+    context_window: int = 0
+    session_key: str = ""
+    workspace: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import anyio
 
 from rustyclaw import hookspecs
 from rustyclaw.agent.context import build
+from rustyclaw.agent.place import workspace_of
 from rustyclaw.errors import ProviderError
 from rustyclaw.interfaces.compactor import Compactor, Summarize
 from rustyclaw.messages import (
@@ -27,8 +28,8 @@ from rustyclaw.sessions.entries import Entry
 
 if TYPE_CHECKING:
     from rustyclaw.agent.live import LiveSession
+    from rustyclaw.agent.models import Model
     from rustyclaw.agent.turn import Mind
-    from rustyclaw.interfaces.provider import TranscriptPolicy
 
 _INSTRUCTIONS = """\
 Summarise the conversation below so that it can be continued without its text.
@@ -65,7 +66,7 @@ class SummaryCompactor(Compactor):
 
 async def compact_session(
     session: LiveSession,
-    policy: TranscriptPolicy,
+    model: Model,
     mind: Mind,
     context: HookContext,
     summarize: Summarize,
@@ -78,7 +79,7 @@ async def compact_session(
     :param keep: Keep so many entries, and write no summary of the others.
     :raises ProviderError: The summary could not be made; nothing has changed.
     """
-    entries = session.transcript.entries
+    entries, policy = session.transcript.entries, model.provider.transcript_policy
     places = {entry.id: place for place, entry in enumerate(entries)}
     last = next((e for e in reversed(entries) if e.kind == "compaction"), None)
     start = places.get(last.first_kept_id, places[last.id]) if last else 0
@@ -96,6 +97,9 @@ async def compact_session(
             previous_summary=last.summary if last else "",
             tokens=before,
             instructions=instructions,
+            context_window=model.window,
+            session_key=context.session_key,
+            workspace=workspace_of(mind.config, mind.home, context.agent_id),
         ),
     )
     summary = await _summary(request, summarize, mind) if keep is None else _DROPPED

@@ -124,6 +124,7 @@ class ModelCalls:
             or session.info.thinking
             or agent.thinking
             or defaults.thinking,
+            context_window=self.model.window,
         )
 
     def _messages(self) -> tuple[Message, ...]:
@@ -144,7 +145,9 @@ class ModelCalls:
         """Refuse to send what cannot fit, so that recovery shortens it at once."""
         talk = self.run.session.talk(self.model.provider.transcript_policy)
         tokens = talk.tokens + len(request.system) // 4
-        limit = self.model.window * _OVERFLOW_SHARE
+        window = self.model.window  # many vendors count the answer to come as well
+        limit = min(window * _OVERFLOW_SHARE, window - request.max_tokens)
+        limit = max(limit, window / 2)
         if tokens <= limit or not self.mind.config.session.auto_compact:
             return
         # a plugin may have pruned it, so now it is worth the time to look closely
@@ -208,12 +211,12 @@ class ModelCalls:
         :raises RunFailed: Neither was possible.
         """
         failure = "context_overflow"
-        session, policy = self.run.session, self.model.provider.transcript_policy
+        session = self.run.session
         self._tries += 1
         if self._tries <= _MAX_COMPACTIONS:
             try:
                 result = await compact_session(
-                    session, policy, self.mind, self.run.context, self.summarize
+                    session, self.model, self.mind, self.run.context, self.summarize
                 )
             except (StorageError, SessionError):
                 raise
@@ -235,9 +238,13 @@ class ModelCalls:
 
     async def summarize(self, system: str, messages: tuple[Message, ...]) -> str:
         """Ask the model without tools and outside of the conversation."""
-        heard, model = Assembler(), self.model.info.id
+        heard, window = Assembler(), self.model.window
         request = ModelRequest(
-            model=model, system=system, messages=messages, max_tokens=1024
+            model=self.model.info.id,
+            system=system,
+            messages=messages,
+            max_tokens=min(window // 16, 4096),
+            context_window=window,
         )
         await self._play(request, heard)
         response = heard.response(self.model.label)

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from time import perf_counter, time
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,8 @@ from rustyclaw.runs import Reports, RunError, RunOptions, RunResult
 from rustyclaw.sessions.entries import Entry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rustyclaw.agent.live import LiveSession
     from rustyclaw.agent.models import Model, Models
     from rustyclaw.approvals import Approvals
@@ -167,9 +168,8 @@ class Turn:
         model, nothing = await self._find_model(), Message.user("")
         prompt = Prompt(system="", message=nothing)
         calls = ModelCalls(mind, run, model, (), nothing, prompt, 0)
-        policy, context = model.provider.transcript_policy, run.context
         result = await compact_session(
-            run.session, policy, mind, context, calls.summarize, instructions, keep
+            run.session, model, mind, run.context, calls.summarize, instructions, keep
         )
         if result is not None:
             self._model, calls.compactions = calls, 1
@@ -194,10 +194,8 @@ class Turn:
             await self._session.append(*map(Entry.of, options.history))
         config, agent_id = mind.config, context.agent_id
         defaults, info = config.agents.defaults, run.session.info
-        workspace, persona = (
-            workspace_of(config, mind.home, agent_id),
-            info.system_prompt,
-        )
+        workspace = workspace_of(config, mind.home, agent_id)
+        persona = info.system_prompt
         then = partial(system_prompt, config, agent_id, workspace, persona)
         system = await self._append_incoming(run.incoming, then)
         model = await self._find_model()

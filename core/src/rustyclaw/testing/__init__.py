@@ -26,6 +26,7 @@ _HOME = {
     "broken": "BROKEN Expectation imported install_broken",
     "contracts.base": "Contract",
     "contracts.channel": "ChannelContract",
+    "contracts.compactor": "CompactorContract",
     "contracts.hook": "HookContract",
     "contracts.provider": "ProviderContract",
     "contracts.tool": "ToolContract ToolsetContract",

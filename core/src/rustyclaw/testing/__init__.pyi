@@ -7,6 +7,7 @@ from rustyclaw.testing.broken import (
 )
 from rustyclaw.testing.contracts.base import Contract as Contract
 from rustyclaw.testing.contracts.channel import ChannelContract as ChannelContract
+from rustyclaw.testing.contracts.compactor import CompactorContract as CompactorContract
 from rustyclaw.testing.contracts.hook import HookContract as HookContract
 from rustyclaw.testing.contracts.provider import ProviderContract as ProviderContract
 from rustyclaw.testing.contracts.tool import (
