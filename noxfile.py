@@ -107,12 +107,12 @@ def gateway(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the whole default suite: all dists in place, in one environment.
+    """Run the whole default suite: all dists in place, a process for each core.
 
     Tests of web pages need /usr/bin/chromium, and are skipped without it.
     """
-    install_workspace(session, *TESTING, *BROWSING)
-    session.run("pytest", *session.posargs)
+    install_workspace(session, *TESTING, *BROWSING, "pytest-xdist")
+    session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
