@@ -283,6 +283,15 @@ async def test_nothing_is_gained_by_a_summary_that_is_no_shorter(
         await compactor().compact(request, model_of())
 
 
+async def test_a_long_result_counts_in_full_when_the_gain_is_measured(
+    model_of: Make, request_of: Make
+) -> None:
+    messages = [Message.user("look"), *calls("look", ToolResult(text="x" * 20_000))]
+    model = model_of("## Decisions\n" + "They saw it. " * 200)
+    summary = await compactor().compact(request_of(messages), model)
+    assert 2_000 < len(summary) < 20_000
+
+
 # --- What is carried ----------------------------------------------------------------
 
 

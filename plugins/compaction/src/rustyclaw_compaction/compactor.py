@@ -19,7 +19,7 @@ from rustyclaw_compaction.chunks import chunk_limit, chunks, total
 from rustyclaw_compaction.config import SafeguardConfig
 from rustyclaw_compaction.prompts import flush_prompt, prefix_prompt
 from rustyclaw_compaction.summarising import Summariser
-from rustyclaw_compaction.wording import Unit, units
+from rustyclaw_compaction.wording import CHARS_PER_TOKEN, Unit, chars_of, units
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +64,7 @@ class SafeguardCompactor(Compactor):
         material = _sorted(units(request.messages), self.config.recent_turns)
         body = await self._body(request, material, carried, model, window)
         lasting, helpful = await self._blocks(request, material, carried)
-        room = sum(len(unit.text) for unit in material.everything)
-        room += len(request.previous_summary)
+        room = chars_of(request.messages) + len(request.previous_summary)
         summary = "\n\n".join(filter(None, (body, *lasting)))
         for block in filter(None, helpful):
             if len(summary) + len(block) + 2 < room:
@@ -89,7 +88,7 @@ class SafeguardCompactor(Compactor):
     ) -> str:
         """Return the model's part: audited, of bounded length, and mended."""
         ask = _last_ask(request.messages)
-        stays = request.tokens - total(material.everything)
+        stays = request.tokens - chars_of(request.messages) // CHARS_PER_TOKEN
         rest, before = await model.older_first(material.history, carried.body, stays)
         prefix = await self._prefix(material.prefix, model, window)
         strict = self.config.identifier_policy == "strict"

@@ -70,6 +70,18 @@ def _lines(message: Message) -> Iterator[str]:
             yield f"[{type(block).__name__.lower()}]"
 
 
+def chars_of(messages: Sequence[Message]) -> int:
+    """Return the size of messages as a model reads them, media left out."""
+    size = 0
+    for message in messages:
+        for block in message.content:
+            if isinstance(block, Text | ToolResult | Thinking):
+                size += len(block.text)
+            elif isinstance(block, ToolCall):
+                size += len(block.name) + len(str(dict(block.arguments)))
+    return size
+
+
 def middle_cut(text: str, most: int) -> str:
     """Return a text without its middle if it is longer than ``most`` characters."""
     if len(text) <= most:
