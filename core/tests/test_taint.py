@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import BaseModel
 from rustyclaw import (
@@ -198,6 +199,31 @@ async def test_a_run_that_goes_on_is_still_tainted(tmp_path: Path) -> None:
         message = Message(role="tool", content=(answer,))
         async for _ in bot.gateway.run(message, options=options):
             pass
+
+    assert operator.reasons == [REASON]
+    assert act.done == [("it", True)]
+
+
+async def test_a_run_that_a_restart_interrupts_is_still_tainted(tmp_path: Path) -> None:
+    started = anyio.Event()
+
+    class Stuck(Act):
+        async def run(self, params: Any, context: ToolContext) -> ToolResult:
+            started.set()
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    config = {"gateway": {"drain_seconds": 0}}
+    script = [call("page"), call("act")]
+    first = make(tmp_path, Stuck("write"), script=script, config=config)
+    async with first:
+        await first.channel.deliver("read it", sender="ann")
+        with anyio.fail_after(5):
+            await started.wait()
+
+    act, operator = Act("exec"), Operator()
+    async with make(tmp_path, act, operator, script=[call("act"), "ok"]) as bot:
+        assert await bot.reply() == "ok"
 
     assert operator.reasons == [REASON]
     assert act.done == [("it", True)]

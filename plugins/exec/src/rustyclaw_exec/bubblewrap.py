@@ -21,7 +21,8 @@ _BESIDE_USR = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
     *("alternatives", "ca-certificates", "crypto-policies", "group", "hosts"),
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types"),
-    *("nsswitch.conf", "os-release", "passwd", "pki", "protocols", "resolv.conf"),
+    *("nsswitch.conf", "os-release", "passwd", "pki/ca-trust", "pki/tls/certs"),
+    *("protocols", "resolv.conf"),
     *("services", "ssl/certs", "ssl/openssl.cnf", "timezone"),
 )
 _ISOLATION = (
