@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 5.0
+_PRESENCE_SECONDS = 0.1
 
 
 class Server:
@@ -93,6 +94,7 @@ class Server:
         self.tls: ssl.SSLContext | None = None
         self._fallbacks: dict[str, Method] = {}
         self._unwatch: list[Callable[[], None]] = []
+        self._presence_due = False
 
     # --- The lifespan -----------------------------------------------------------------
 
@@ -255,8 +257,16 @@ class Server:
         self.hub.broadcast("sessions.changed", payload, scope=READ)
 
     def announce_presence(self) -> None:
-        """Tell all who is there now."""
+        """Tell all who is there now, soon: many come and go at the same time."""
         self.hub.presence_version += 1
+        if not self._presence_due and not self.gateway.draining:
+            self._presence_due = True
+            self.gateway.spawn(self._tell_presence)
+
+    async def _tell_presence(self) -> None:
+        # All rows to everybody: the more there are, the less often.
+        await anyio.sleep(_PRESENCE_SECONDS * (1 + len(self.hub) / 100))
+        self._presence_due = False
         rows = {"presence": self.presence.rows()}
         self.hub.broadcast("presence", rows, versioned=True, droppable=True)
 

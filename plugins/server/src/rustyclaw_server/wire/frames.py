@@ -16,6 +16,13 @@ from pydantic.alias_generators import to_camel
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REQUEST_KEYS = {"type", "id", "method", "params"}
+#: How deep a frame may be nested; what handles it later may recurse.
+_MAX_DEPTH = 64
+#: Objects and lists in a frame, and values in them: what reading it costs.
+_MAX_CONTAINERS = 100_000
+_MAX_VALUES = 1_000_000
+#: Keys of one object.
+_MAX_KEYS = 10_000
 
 
 class BadFrame(Exception):
@@ -122,17 +129,35 @@ CLIENT_IDS = frozenset(
 def parse(text: str) -> Any:
     """Read a JSON text as strictly as a parser that others would use on it.
 
-    :raises BadFrame: It is no JSON, is nested too deeply, or says a key twice.
+    :raises BadFrame: It is no JSON, says a key twice, or is too deep or large.
     """
+    opened = text.count("{") + text.count("[")
+    if opened > _MAX_CONTAINERS or text.count(",") > _MAX_VALUES:
+        raise BadFrame("invalid request frame: too many parts")
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        # Only an escape can be half of a character, as of a text that was cut.
-        has_escapes = "\\ud" in text or "\\uD" in text
-        return _whole(value) if has_escapes else value
     except BadFrame:
         raise
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise BadFrame("invalid request frame: nested too deeply") from None
+    except ValueError:
         raise BadFrame("invalid request frame: not JSON") from None
+    if opened > _MAX_DEPTH and _is_deep(value):
+        raise BadFrame("invalid request frame: nested too deeply")
+    # Only an escape can be half of a character, as of a text that was cut.
+    return _whole(value) if "\\ud" in text or "\\uD" in text else value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            part
+            for outer in level
+            if isinstance(outer, dict | list)
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(part, dict | list) for part in level)
 
 
 def _whole(value: Any) -> Any:
@@ -186,6 +211,8 @@ def _problem_of(raw: dict[str, Any]) -> str:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MAX_KEYS:
+        raise BadFrame("invalid request frame: too many keys")
     found = dict(pairs)
     if len(found) != len(pairs):
         raise BadFrame("invalid request frame: a key is there twice")
