@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket as sockets
 import time
+from base64 import b64decode
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -69,6 +70,8 @@ class Endpoint:
         if problem := refusal(socket.headers, self._server.config):
             logger.warning("refused a page at %r: %s", peer.ip, problem)
             return 403, problem, {}
+        if not _is_key(socket.headers.get("sec-websocket-key", "")):
+            return 400, "the key of the upgrade is not one", {}
         if self._server.gateway.draining:
             return 503, "the gateway is stopping", {"retry-after": "5"}
         full = self._total >= self._limits.max_connections
@@ -130,7 +133,8 @@ class Endpoint:
                     details=refused.details or None,
                 )
                 await socket.send(answer)
-            logger.info("refused %s: %s", peer.ip or "a client", refused.message)
+            told = refused.message[:512]
+            logger.info("refused %s: %s", peer.ip or "a client", told)
             await socket.close(refused.close_code, refused.reason)
         return None
 
@@ -261,3 +265,11 @@ class Endpoint:
             logger.exception("method %r failed", name)
             text = str(server.gateway.redact(f"{type(exc).__name__}: {exc}"))
             return frames.failed(request.id, "UNAVAILABLE", text)
+
+
+def _is_key(text: str) -> bool:
+    """Return whether a header is a nonce of 16 bytes (RFC 6455, section 4.2.1)."""
+    try:
+        return len(b64decode(text, validate=True)) == 16
+    except ValueError:
+        return False

@@ -23,6 +23,8 @@ _MAX_CONTAINERS = 100_000
 _MAX_VALUES = 1_000_000
 #: Keys of one object.
 _MAX_KEYS = 10_000
+#: Things wrong with parameters that a client is told at once.
+_MAX_PROBLEMS = 20
 
 
 class BadFrame(Exception):
@@ -204,7 +206,7 @@ def _problem_of(raw: dict[str, Any]) -> str:
     if len(raw["id"]) > 1024 or len(raw["method"]) > 1024:
         return "id and method must NOT have more than 1024 characters"
     if unknown := raw.keys() - _REQUEST_KEYS:
-        return f"at root: unexpected property '{min(unknown)}'"
+        return f"at root: unexpected property '{min(unknown)[:80]}'"
     if raw.get("params") is not None and not isinstance(raw["params"], dict):
         return "at /params: must be object"
     return ""
@@ -226,8 +228,8 @@ def _no_constant(name: str) -> Any:
 def problems(error: ValidationError) -> str:
     """Say what is wrong with parameters, in the words that clients know."""
     parts = []
-    for item in error.errors(include_url=False, include_input=False):
-        *where, last = item["loc"] or ("",)
+    for item in error.errors(include_url=False, include_input=False)[:_MAX_PROBLEMS]:
+        *where, last = (str(part)[:80] for part in item["loc"] or ("",))
         pointer = "".join(f"/{part}" for part in where)
         at = f"at {pointer}: " if pointer else ""
         if item["type"] == "missing":

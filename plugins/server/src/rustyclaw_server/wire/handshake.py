@@ -114,10 +114,9 @@ class Handshake:
             text = "invalid handshake: first request must be connect"
             raise Refused(text, request_id=request_id)
         if unknown := raw.keys() - {"type", "id", "method", "params"}:
-            text = (
-                f"invalid request frame: at root: unexpected property '{min(unknown)}'"
-            )
-            raise Refused(text, request_id=request_id)
+            text = f"invalid request frame: at root: unexpected property '{min(unknown)[:80]}'"
+            problem = f"invalid request frame: {text}"
+            raise Refused(problem, request_id=request_id)
         return request_id, raw.get("params")
 
     async def _judge(self, request_id: str, raw: Any) -> Grant:

@@ -35,6 +35,8 @@ _REASON_BYTES = 120
 _FRAMES_A_TURN = 64
 #: Seconds in which a peer has to take note of the end.
 _LINGER_SECONDS = 3.0
+#: The same for one that goes on sending meanwhile.
+_DRAIN_SECONDS = 15.0
 
 
 class BoundedProtocol(WSProtocol):
@@ -50,12 +52,15 @@ class BoundedProtocol(WSProtocol):
         self._ahead = b""  # has come in, and waits for its turn
         self._turn: Any = None
         self._deaf = False  # what comes in is of no interest any more
+        self._still_sends = False
+        self._last_moment = 0.0
 
     # --- What comes in ----------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; they are looked at when it is this connection's turn."""
         if self._deaf or self.response_started:
+            self._still_sends = True
             return
         if not hasattr(self, "scope"):  # the request for the upgrade
             super().data_received(data)
@@ -168,7 +173,15 @@ class BoundedProtocol(WSProtocol):
         self.stop_keepalive()
         if self.close_timer is not None:
             self.close_timer.cancel()
-        self.close_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        self._last_moment = self.loop.time() + _DRAIN_SECONDS
+        self.close_timer = self.loop.call_later(_LINGER_SECONDS, self._drop)
+
+    def _drop(self) -> None:
+        if self._still_sends and self.loop.time() < self._last_moment:
+            self._still_sends = False
+            self.close_timer = self.loop.call_later(_LINGER_SECONDS, self._drop)
+        else:
+            self.transport.abort()
 
     def eof_received(self) -> None:
         """End a connection that has nothing more to say."""
@@ -204,10 +217,14 @@ class Socket:
         self._receive, self._send, self._scope = receive, send, scope
         self._protocol: Any = scope.get("extensions", {}).get(_EXTENSION)
         self.client: tuple[str, int] | None = scope.get("client")
-        self.headers: Mapping[str, str] = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = (
+                raw_name.decode("latin-1").lower(),
+                raw_value.decode("latin-1"),
+            )
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.headers: Mapping[str, str] = headers
         self.is_binary = False  # the last message was
         self._speaks_binary: bool | None = None  # Apple's clients do, from the first on
 
