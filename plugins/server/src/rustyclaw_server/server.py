@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-from rustyclaw import ConfigError, Notice, RustyclawError
+from rustyclaw import ConfigError, Notice, RustyclawError, StorageError
 
 from rustyclaw_server.approvals import ApprovalDesk
 from rustyclaw_server.auth.address import is_loopback
@@ -124,12 +124,17 @@ class Server:
         scheme = "https" if self.config.tls else "http"
         name = f"[{host}]" if ":" in host else host
         self.url = f"{scheme}://{name}:{port}"
+        try:
+            self._write_endpoint()
+        except OSError as exc:
+            listener.close()
+            problem = f"cannot write {exc.filename!r}: {exc.strerror}"
+            raise StorageError(problem) from None
         self.gateway.spawn(serve, self, listener)
         self.gateway.spawn(self.runs.flush_when_due)
         self.gateway.spawn(self._tick)
         self.gateway.spawn(self._refresh_health)
         self.gateway.spawn(self.restarts.tell)
-        self._write_endpoint()
         self.log.open()
         logger.info("listening on %s", self.url)
         self._tell_of_page()
