@@ -36,7 +36,10 @@ def _hook_name(text: str) -> str:
     return text
 
 
-HookName = Annotated[str, Field(pattern=r"^[\w-]{1,64}$"), AfterValidator(_hook_name)]
+#: No unicode class with a count here: as an automaton it takes megabytes.
+HookName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=64), AfterValidator(_hook_name)
+]
 
 
 class AuthConfig(PluginConfig):
