@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from clock import environment
@@ -450,6 +450,7 @@ def _first_answer(
     with child:
         try:
             while child.poll() is None:
+                sleep(0.005)
                 with suppress(OSError, ValueError):
                     with urllib.request.urlopen(f"{url()}/health", timeout=5) as answer:
                         answer.read()

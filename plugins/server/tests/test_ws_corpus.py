@@ -66,6 +66,9 @@ class Case:
             self.headers.setdefault("Host", own)
         if row.get("peer", "127.0.0.1") != "127.0.0.1":
             self.headers["X-Forwarded-For"] = row["peer"]
+        self.data = b""
+        if opcode := OPCODES.get(row["opcode"]):  # made before the time begins to run
+            self.data = frame(self.payload(row), opcode)
 
     @property
     def seconds(self) -> float:
@@ -108,7 +111,7 @@ class Case:
             await raw.send(frame(bomb, TEXT, rsv=4))
         else:
             for _ in range(self.row.get("repeat", 1)):
-                await raw.say(self.payload(self.row), OPCODES[kind])
+                await raw.send(self.data)
 
     async def fragments(self, raw: Raw) -> None:
         size = self.row["bytes_each"]

@@ -1,8 +1,8 @@
 """One client after the handshake: its grant, and what it is sent.
 
-A connection that is idle has no task of its own but the one that reads: a writer lives
-only while something waits. What waits is bounded: events that may be dropped are, and
-a client that reads nothing is dropped itself.
+A connection that is idle has no task of its own but the one that reads. What can be
+sent at once is; a writer lives only while something waits. What waits is bounded:
+events that may be dropped are, and a client that reads nothing is dropped itself.
 """
 
 from __future__ import annotations
@@ -114,6 +114,8 @@ class Connection:
         if self.closed:
             return
         if droppable and self._buffered > _LATE:
+            return
+        if not self._writing and self._socket.send_now(text):
             return
         # A single frame may be larger than the bound: an answer is what was asked for.
         if self._buffered and self._buffered + len(text) > self._max_buffered:

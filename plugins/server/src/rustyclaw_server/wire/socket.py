@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.websockets.wsproto_impl import FrameTooLargeError, WSProtocol
 from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection
+from wsproto.events import CloseConnection, Message
+from wsproto.utilities import LocalProtocolError
 
 from rustyclaw_server.wire.frames import clean
 from rustyclaw_server.wire.meter import Meter, TooLong
@@ -116,6 +117,18 @@ class BoundedProtocol(WSProtocol):
     def is_amid_message(self) -> bool:
         """Whether the peer has begun a message and not ended it."""
         return self._meter.inside or self.buffer.value is not None
+
+    def write_now(self, text: str) -> bool:
+        """Hand a message to the network, unless one would have to wait for that."""
+        if not self.writable.is_set() or self.close_sent or self.disconnected:
+            return False
+        try:
+            data = self.conn.send(Message(data=text))
+        except LocalProtocolError:  # the peer has said that it ends
+            return False
+        if not self.transport.is_closing():
+            self.transport.write(data)
+        return True
 
     # --- Events -----------------------------------------------------------------------
 
@@ -286,6 +299,10 @@ class Socket:
             await self._send({"type": "websocket.send", "text": text})
         except (OSError, RuntimeError) as exc:  # uvicorn's words for "it has gone"
             raise Disconnected from exc
+
+    def send_now(self, text: str) -> bool:
+        """Send a message at once; ``False`` if that is not possible."""
+        return self._protocol is not None and self._protocol.write_now(text)
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close the connection; safe to repeat."""
