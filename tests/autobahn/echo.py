@@ -36,7 +36,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         while (message := await receive())["type"] == "websocket.receive":
             text, data = message.get("text"), message.get("bytes")
             await send({"type": "websocket.send", "text": text, "bytes": data})
-    except Disconnected:
+    except (Disconnected, RuntimeError):  # it has gone, in uvicorn's words as well
         pass
 
 

@@ -62,6 +62,8 @@ class BoundedProtocol(WSProtocol):
         """Take bytes; they are looked at when it is this connection's turn."""
         if self._deaf or self.response_started:
             self._still_sends = True
+            if self._deaf and _is_close(data):  # it has read the end, and agrees
+                self.transport.close()
             return
         if not hasattr(self, "scope"):  # the request for the upgrade
             super().data_received(data)
@@ -178,6 +180,8 @@ class BoundedProtocol(WSProtocol):
         if not self.transport.is_closing():
             close = CloseConnection(code=code, reason=reason)
             self.transport.write(self.conn.send(close))
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
             self.transport.resume_reading()
             self.linger()
 
@@ -212,6 +216,11 @@ class BoundedProtocol(WSProtocol):
             self._turn.cancel()
         self._ahead = b""
         super().connection_lost(exc)
+
+
+def _is_close(data: bytes) -> bool:
+    """Return whether some bytes are one close frame of a client, whole and alone."""
+    return len(data) > 5 and data[0] == 0x88 and len(data) == 6 + (data[1] & 0x7F)
 
 
 class Disconnected(Exception):
