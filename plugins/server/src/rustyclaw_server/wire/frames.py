@@ -47,10 +47,14 @@ class Request(NamedTuple):
 
 
 class Wire(BaseModel):
-    """Base of parameters and results: camelCase outside, exact JSON types."""
+    """Base of parameters and results: camelCase outside, exact JSON types.
+
+    Each is built when it is first used: there are many, and a start has to be quick.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
+        defer_build=True,
         extra="forbid",
         populate_by_name=True,
         strict=True,
