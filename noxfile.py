@@ -222,6 +222,24 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def autobahn(session: nox.Session) -> None:
+    """Run Autobahn's WebSocket suite against the server; needs a CPython 2.7.
+
+    `-- ours wsproto` names what is tested; see tests/autobahn/echo.py.
+    """
+    session.install(*build_wheels(session, "core", "plugins/server"), "websockets")
+    session.install("virtualenv==20.21.1")  # the last one that makes such venvs
+    old = Path(session.create_tmp(), "python2.7").resolve()
+    if not (old / "bin" / "wstest").exists():
+        session.run("virtualenv", "-q", "-p", "python2.7", str(old))
+        pip = str(old / "bin" / "pip")
+        pinned = ("install", "-q", "autobahntestsuite==25.10.1")
+        session.run(pip, *pinned, external=True, env=UNCONSTRAINED)
+    wstest = str(old / "bin" / "wstest")
+    session.run("python", "tests/autobahn/run.py", wstest, *session.posargs)
+
+
+@nox.session
 def constraints(session: nox.Session) -> None:
     """Rewrite .ci/constraints.txt with what resolves today."""
     os.environ.update(dict.fromkeys(UNCONSTRAINED, ""))

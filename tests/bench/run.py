@@ -18,7 +18,16 @@ import anyio
 from table import Row, markdown
 
 #: The groups of measurements, each a module, in the order of the table.
-GROUPS = ("startup", "turns", "dispatch", "append", "growth", "footprint", "request")
+GROUPS = (
+    "startup",
+    "turns",
+    "dispatch",
+    "append",
+    "growth",
+    "footprint",
+    "request",
+    "server",
+)
 
 
 def machine() -> dict[str, str]:

@@ -117,7 +117,9 @@ def serve() -> None:
     from rustyclaw.gateway import Gateway
 
     async def announce(gateway: Gateway) -> None:
-        await anyio.sleep(1 if gateway.channels else 0)  # for them to connect
+        with anyio.move_on_after(1 if gateway.channels else 0.01):  # to connect
+            await gateway.stop_requested()
+            return  # it has failed already
         print(greeting(gateway), flush=True)
 
     async def run() -> str:

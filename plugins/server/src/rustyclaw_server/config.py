@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +18,16 @@ def _origin(text: str) -> str:
     return text.rstrip("/").lower()
 
 
+def _network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("write an address, or a network as `10.0.0.0/8`") from None
+    return text
+
+
 Origin = Annotated[str, AfterValidator(_origin)]
+Network = Annotated[str, AfterValidator(_network)]
 
 
 def _hook_name(text: str) -> str:
@@ -26,7 +36,10 @@ def _hook_name(text: str) -> str:
     return text
 
 
-HookName = Annotated[str, Field(pattern=r"^[\w-]{1,64}$"), AfterValidator(_hook_name)]
+#: No unicode class with a count here: as an automaton it takes megabytes.
+HookName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=64), AfterValidator(_hook_name)
+]
 
 
 class AuthConfig(PluginConfig):
@@ -62,6 +75,9 @@ class LimitsConfig(PluginConfig):
     )
     handshake_seconds: float = Field(15, gt=0, description="time for the handshake")
     tick_seconds: float = Field(30, gt=0, description="between two ticks")
+    ping_seconds: float = Field(
+        25, gt=0, description="between pings, and for the answer to one"
+    )
     max_connections: int = Field(20_000, gt=0, description="of all clients")
     max_preauth: int = Field(256, gt=0, description="handshakes at the same time")
     max_per_address: int = Field(
@@ -131,7 +147,7 @@ class ServerConfig(PluginConfig):
     allowed_hosts: tuple[str, ...] = Field(
         (), description="names by which browsers reach the gateway"
     )
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: tuple[Network, ...] = Field(
         (), description="addresses whose forwarding headers are believed"
     )
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="bounds")

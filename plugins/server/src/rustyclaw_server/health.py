@@ -39,11 +39,15 @@ class Health:
     async def snapshot(self, *, fresh: bool = False) -> dict[str, Any]:
         """Return how things are; at most a minute old, or some seconds if ``fresh``."""
         limit = self._reuse_seconds if fresh else self.interval_seconds
-        async with self._lock:
-            if time.monotonic() - self._made_at > limit or not self._last:
-                self._last = await self._make()
-                self._made_at = time.monotonic()
+        if self._is_old(limit):
+            async with self._lock:
+                if self._is_old(limit):
+                    self._last = await self._make()
+                    self._made_at = time.monotonic()
         return self._last
+
+    def _is_old(self, limit: float) -> bool:
+        return not self._last or time.monotonic() - self._made_at > limit
 
     async def _make(self) -> dict[str, Any]:
         started = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-from rustyclaw import ConfigError, Notice, RustyclawError
+from rustyclaw import ConfigError, Notice, RustyclawError, StorageError
 
 from rustyclaw_server.approvals import ApprovalDesk
 from rustyclaw_server.auth.address import is_loopback
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 5.0
+_PRESENCE_SECONDS = 0.1
 
 
 class Server:
@@ -93,6 +94,7 @@ class Server:
         self.tls: ssl.SSLContext | None = None
         self._fallbacks: dict[str, Method] = {}
         self._unwatch: list[Callable[[], None]] = []
+        self._presence_due = False
 
     # --- The lifespan -----------------------------------------------------------------
 
@@ -122,12 +124,17 @@ class Server:
         scheme = "https" if self.config.tls else "http"
         name = f"[{host}]" if ":" in host else host
         self.url = f"{scheme}://{name}:{port}"
+        try:
+            self._write_endpoint()
+        except OSError as exc:
+            listener.close()
+            problem = f"cannot write {exc.filename!r}: {exc.strerror}"
+            raise StorageError(problem) from None
         self.gateway.spawn(serve, self, listener)
         self.gateway.spawn(self.runs.flush_when_due)
         self.gateway.spawn(self._tick)
         self.gateway.spawn(self._refresh_health)
         self.gateway.spawn(self.restarts.tell)
-        self._write_endpoint()
         self.log.open()
         logger.info("listening on %s", self.url)
         self._tell_of_page()
@@ -162,7 +169,8 @@ class Server:
     def _listen(self) -> sockets.socket:
         host, port = self.config.host, self.config.port
         family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
-        listener = sockets.socket(family, sockets.SOCK_STREAM)
+        # Only where the protocol is named asyncio turns Nagle's delay of 40 ms off.
+        listener = sockets.socket(family, sockets.SOCK_STREAM, sockets.IPPROTO_TCP)
         listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
@@ -255,8 +263,16 @@ class Server:
         self.hub.broadcast("sessions.changed", payload, scope=READ)
 
     def announce_presence(self) -> None:
-        """Tell all who is there now."""
+        """Tell all who is there now, soon: many come and go at the same time."""
         self.hub.presence_version += 1
+        if not self._presence_due and not self.gateway.draining:
+            self._presence_due = True
+            self.gateway.spawn(self._tell_presence)
+
+    async def _tell_presence(self) -> None:
+        # All rows to everybody: the more there are, the less often.
+        await anyio.sleep(_PRESENCE_SECONDS * (1 + len(self.hub) / 100))
+        self._presence_due = False
         rows = {"presence": self.presence.rows()}
         self.hub.broadcast("presence", rows, versioned=True, droppable=True)
 

@@ -42,8 +42,8 @@ async def serve(server: Server, listener: socket.socket) -> None:
         ws=sockets,
         ws_max_size=config.limits.max_payload_bytes,
         ws_per_message_deflate=False,
-        ws_ping_interval=25,  # a client that has vanished is noticed
-        ws_ping_timeout=30,
+        ws_ping_interval=config.limits.ping_seconds,  # who has vanished is noticed
+        ws_ping_timeout=config.limits.ping_seconds,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -35,6 +35,18 @@ class Peer:
             return str(ip_network(f"{self.ip}/64", strict=False))
         return self.ip
 
+    def account(self, headers: Mapping[str, str]) -> str:
+        """Return what failures are counted by; empty if they are not.
+
+        Programs of this machine may fail as often as they like, pages in a browser
+        of this machine may not. Elsewhere what a caller says of itself counts for
+        nothing: it could say something else each time.
+        """
+        origin = headers.get("origin")
+        if not self.is_local:
+            return self.bucket or "?"
+        return "" if origin is None else f"{self.bucket} page"
+
 
 def peer_of(
     client: tuple[str, int] | None, headers: Mapping[str, str], trusted: Iterable[str]

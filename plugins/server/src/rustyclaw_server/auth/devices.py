@@ -20,7 +20,7 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from rustyclaw import MethodError
+from rustyclaw import MethodError, StorageError
 
 from rustyclaw_server.auth.scopes import covers
 from rustyclaw_server.auth.secret import same
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PENDING_SECONDS = 300.0
 _MAX_PENDING = 100
+_SECRET_BYTES = 32
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS devices (id TEXT PRIMARY KEY, facts TEXT NOT NULL);
@@ -316,14 +317,32 @@ class DeviceStore:
 def _secret(path: Path) -> bytes:
     """Return the secret that tokens are derived from; made at first use."""
     try:
-        return path.read_bytes()
+        secret = path.read_bytes()
     except FileNotFoundError:
+        return _new_secret(path)
+    except OSError as exc:
+        problem = f"cannot read {str(path)!r}: {exc.strerror}"
+        raise StorageError(problem) from None
+    if len(secret) != _SECRET_BYTES:  # tokens made from less could be guessed
+        problem = f"{str(path)!r} does not hold {_SECRET_BYTES} bytes"
+        raise StorageError(f"{problem}; remove it, and devices get new tokens")
+    return secret
+
+
+def _new_secret(path: Path) -> bytes:
+    secret, new = token_bytes(_SECRET_BYTES), path.with_suffix(".new")
+    try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "wb") as file:
-            secret = token_bytes(32)
             file.write(secret)
-        return secret
+            file.flush()
+            os.fsync(fd)
+        new.replace(path)
+    except OSError as exc:
+        problem = f"cannot write {str(path)!r}: {exc.strerror}"
+        raise StorageError(problem) from None
+    return secret
 
 
 def _facts(value: Any) -> Any:

@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 def refusal(headers: Mapping[str, str], config: ServerConfig) -> str:
     """Return why a page may not connect; empty if it may, or if there is none."""
     origin = headers.get("origin")
-    if origin is None or origin.lower() in config.allowed_origins:
+    if origin is None:
         return ""
-    host = headers.get("host", "").strip().lower()
+    origin, host = origin.lower(), headers.get("host", "").strip().lower()
     scheme = "https" if config.tls else "http"
-    proxied = {f"{kind}://{name}" for kind in ("http", "https") for name in [host]}
-    if origin.lower() not in (
-        proxied if config.trusted_proxies else {f"{scheme}://{host}"}
-    ):
+    schemes = ("http", "https") if config.trusted_proxies else (scheme,)
+    own = {f"{kind}://{host}" for kind in schemes}
+    if origin not in config.allowed_origins and origin not in own:
         return "origin not allowed"
     name = host_name(host)
-    if name == "localhost" or canonical(name) or name in config.allowed_hosts:
+    named = {host_name(page.partition("://")[2]) for page in config.allowed_origins}
+    if name == "localhost" or canonical(name) or name in named:
         return ""
-    return f"host {name!r} is not in hooks.server.allowed_hosts"
+    if name in map(str.lower, config.allowed_hosts):
+        return ""
+    return f"host {name[:80]!r} is not in hooks.server.allowed_hosts"

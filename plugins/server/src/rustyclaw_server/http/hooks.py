@@ -81,7 +81,10 @@ class AgentHookParams(HookParams):
 
     message: Annotated[str, Field(min_length=1, max_length=MAX_BYTES, pattern=r"\S")]
     name: Annotated[str, Field(max_length=100)] = "Hook"
-    agent_id: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][\w-]{0,63}$")] | None = None
+    agent_id: (
+        Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$", max_length=64)]
+        | None
+    ) = None
     session_key: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     wake_mode: Literal["now", "next-heartbeat"] = "now"
     deliver: bool = True

@@ -1,8 +1,8 @@
 """One client after the handshake: its grant, and what it is sent.
 
-A connection that is idle has no task of its own but the one that reads: a writer lives
-only while something waits. What waits is bounded: events that may be dropped are, and
-a client that reads nothing is dropped itself.
+A connection that is idle has no task of its own but the one that reads. What can be
+sent at once is; a writer lives only while something waits. What waits is bounded:
+events that may be dropped are, and a client that reads nothing is dropped itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from rustyclaw import Caller
 
-from rustyclaw_server.auth.scopes import READ, has
+from rustyclaw_server.auth import guests
+from rustyclaw_server.auth.scopes import ADMIN, READ, has
 from rustyclaw_server.wire import frames
 from rustyclaw_server.wire.socket import Disconnected
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from rustyclaw_server.wire.socket import Socket
 
 _CLOSE_SECONDS = 2.0
+#: Requests that are worked on at the same time.
+_MAX_IN_FLIGHT = 128
+#: Characters that wait above which an event is dropped that may be.
+_LATE = 131_072
 
 
 class Connection:
@@ -35,6 +40,7 @@ class Connection:
     :param scopes: What the gateway granted, not what the client asked for.
     :param shared: It showed the shared secret, so a new one ends it.
     :ivar connected_at: Milliseconds since the epoch.
+    :ivar params: What it said in ``connect``, without its credentials.
     """
 
     def __init__(
@@ -57,8 +63,11 @@ class Connection:
         self.protocol = protocol
         self.client = params.client
         self.caps = frozenset(params.caps)
-        self.params = params
         self.device_id = params.device.id if params.device else ""
+        self.params = params
+        params.auth = params.device = None
+        is_page = params.client.mode == "webchat"
+        self.is_guest = is_page and ADMIN not in self.scopes
         self.peer = peer
         self.shared = shared
         self.connected_at = int(time.time() * 1000)
@@ -66,8 +75,10 @@ class Connection:
         self.ending: tuple[int, str] | None = None
         self._socket, self._group = socket, group
         self._max_buffered = max_buffered
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[str] | None = None  # there is one while it is written
         self._buffered = 0
+        self._in_flight = 0
+        self._room: anyio.Event | None = None
         self._writing = False
         self._seq = 0
         self.closed = False
@@ -90,7 +101,7 @@ class Connection:
         """
         tail = ""
         if numbered:
-            if droppable and self._is_full(len(head)):
+            if droppable and self._buffered > _LATE:
                 return  # it takes no number, so the client sees no gap
             self._seq += 1
             tail = f',"seq":{self._seq}'
@@ -102,19 +113,21 @@ class Connection:
         """Queue a frame; returns at once."""
         if self.closed:
             return
-        if self._is_full(len(text)):
-            if not droppable:
-                self.close(1008, "slow consumer")
+        if droppable and self._buffered > _LATE:
             return
+        if not self._writing and self._socket.send_now(text):
+            return
+        # A single frame may be larger than the bound: an answer is what was asked for.
+        if self._buffered and self._buffered + len(text) > self._max_buffered:
+            self.close(1008, "slow consumer")
+            return
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append(text)
         self._buffered += len(text)
         if not self._writing:
             self._writing = True
             self._group.start_soon(self._write)
-
-    def _is_full(self, size: int) -> bool:
-        # A single frame may be larger than the bound: an answer is what was asked for.
-        return bool(self._waiting) and self._buffered + size > self._max_buffered
 
     async def _write(self) -> None:
         try:
@@ -125,13 +138,12 @@ class Connection:
         except Disconnected:
             self._group.cancel_scope.cancel()
         finally:
-            self._writing = False
+            self._writing, self._waiting = False, None
 
     def close(self, code: int, reason: str) -> None:
         """End the connection; what was not read by then is lost."""
         if not self.closed:
             self.closed = True
-            self._waiting.clear()
             self._group.start_soon(self._close, code, reason)
 
     async def _close(self, code: int, reason: str) -> None:
@@ -146,7 +158,27 @@ class Connection:
         while self._writing and not self.closed:  # noqa: ASYNC110 - at shutdown only
             await anyio.sleep(0.01)
 
+    # --- Requests ---------------------------------------------------------------------
+
+    async def admit(self) -> None:
+        """Count a request in; waits while too many are being worked on."""
+        while self._in_flight >= _MAX_IN_FLIGHT:
+            self._room = anyio.Event()
+            await self._room.wait()
+        self._in_flight += 1
+
+    def release(self) -> None:
+        """Count a request out."""
+        self._in_flight -= 1
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
     # --- What it may learn ------------------------------------------------------------
+
+    def hears(self, name: str, payload: Any) -> bool:
+        """Return whether an event is for this client, whatever its scopes are."""
+        return not self.is_guest or guests.may_hear(name, payload)
 
     def may_see(self, scope: str) -> bool:
         """Return whether an event that needs a scope is for this client."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket as sockets
 import time
+from base64 import b64decode
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from uuid import uuid4
 import anyio
 from rustyclaw import MethodError, __version__
 
+from rustyclaw_server.auth import guests
 from rustyclaw_server.auth.address import peer_of
 from rustyclaw_server.auth.origin import refusal
 from rustyclaw_server.auth.scopes import authorize
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from rustyclaw_server.wire.socket import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
-
-#: Requests of one client that are worked on at the same time.
-_MAX_IN_FLIGHT = 128
 
 
 class Endpoint:
@@ -71,6 +70,8 @@ class Endpoint:
         if problem := refusal(socket.headers, self._server.config):
             logger.warning("refused a page at %r: %s", peer.ip, problem)
             return 403, problem, {}
+        if not _is_key(socket.headers.get("sec-websocket-key", "")):
+            return 400, "the key of the upgrade is not one", {}
         if self._server.gateway.draining:
             return 503, "the gateway is stopping", {"retry-after": "5"}
         full = self._total >= self._limits.max_connections
@@ -92,6 +93,7 @@ class Endpoint:
         if grant is None:
             return
         socket.widen(self._limits.max_payload_bytes)
+        socket.forget_upgrade()
         async with anyio.create_task_group() as group:
             connection = Connection(
                 conn_id=str(uuid4()),
@@ -106,6 +108,7 @@ class Endpoint:
             )
             try:
                 await self._welcome(connection, grant)
+                del grant  # no idle connection needs it
                 await self._answer_all(connection, socket, group)
             except Disconnected:
                 pass
@@ -117,7 +120,10 @@ class Endpoint:
         try:
             with anyio.move_on_after(self._limits.handshake_seconds):
                 return await Handshake(self._server, socket, peer).run()
-            await socket.close(1000)  # it said nothing in time
+            if socket.is_amid_message:
+                await socket.close(1002, "incomplete frame")
+            else:
+                await socket.close(1000)  # it said nothing in time
         except Refused as refused:
             if refused.code:
                 answer = frames.failed(
@@ -127,7 +133,8 @@ class Endpoint:
                     details=refused.details or None,
                 )
                 await socket.send(answer)
-            logger.info("refused %s: %s", peer.ip or "a client", refused.message)
+            told = refused.message[:512]
+            logger.info("refused %s: %s", peer.ip or "a client", told)
             await socket.close(refused.close_code, refused.reason)
         return None
 
@@ -139,12 +146,15 @@ class Endpoint:
             hub.presence_version += 1
             server.presence.joined(connection)
         health = await server.health.snapshot()
+        if connection.is_guest:
+            health = guests.health(health)
         connection.push(
             frames.ok(grant.request_id, self._hello(connection, grant, health))
         )
         hub.add(connection)
         versions = frames.dump(hub.versions)
-        connection.event(frames.event_head("health", health), versions=versions)
+        if connection.hears("health", health):
+            connection.event(frames.event_head("health", health), versions=versions)
 
     def _hello(
         self, connection: Connection, grant: Grant, health: dict[str, Any]
@@ -168,7 +178,7 @@ class Endpoint:
                 "events": EVENTS,
             },
             "snapshot": {
-                "presence": server.presence.rows(),
+                "presence": [] if connection.is_guest else server.presence.rows(),
                 "health": health,
                 "stateVersion": server.hub.versions,
                 "uptimeMs": int((time.time() - gateway.started_at) * 1000),
@@ -207,7 +217,6 @@ class Endpoint:
     async def _answer_all(
         self, connection: Connection, socket: Socket, group: anyio.abc.TaskGroup
     ) -> None:
-        room = anyio.Semaphore(_MAX_IN_FLIGHT)
         while True:
             try:
                 request = frames.request(await socket.receive())
@@ -217,19 +226,17 @@ class Endpoint:
                     connection.push(answer)
                 continue
             except ValueError:
-                problem = "invalid request frame: not UTF-8"
+                problem = "invalid request frame: must be text"
                 connection.push(frames.failed("invalid", "INVALID_REQUEST", problem))
                 continue
-            await room.acquire()
-            group.start_soon(self._answer, connection, request, room)
+            await connection.admit()
+            group.start_soon(self._answer, connection, request)
 
-    async def _answer(
-        self, connection: Connection, request: frames.Request, room: anyio.Semaphore
-    ) -> None:
+    async def _answer(self, connection: Connection, request: frames.Request) -> None:
         try:
             connection.push(await self._call(connection, request))
         finally:
-            room.release()
+            connection.release()
         if connection.ending is not None:
             await connection.flushed()
             connection.close(*connection.ending)
@@ -244,7 +251,12 @@ class Endpoint:
             authorize(caller, method)
             if method is None:
                 raise MethodError(f"unknown method: {name}")
-            return frames.ok(request.id, await method.handler(request.params, caller))
+            if connection.is_guest:
+                guests.check(name, request.params)
+            payload = await method.handler(request.params, caller)
+            if connection.is_guest and name == "health":
+                payload = guests.health(payload)
+            return frames.ok(request.id, payload)
         except MethodError as exc:
             return frames.failed(
                 request.id, exc.code, str(exc), details=exc.details, payload=exc.payload
@@ -253,3 +265,11 @@ class Endpoint:
             logger.exception("method %r failed", name)
             text = str(server.gateway.redact(f"{type(exc).__name__}: {exc}"))
             return frames.failed(request.id, "UNAVAILABLE", text)
+
+
+def _is_key(text: str) -> bool:
+    """Return whether a header is a nonce of 16 bytes (RFC 6455, section 4.2.1)."""
+    try:
+        return len(b64decode(text, validate=True)) == 16
+    except ValueError:
+        return False

@@ -16,6 +16,15 @@ from pydantic.alias_generators import to_camel
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REQUEST_KEYS = {"type", "id", "method", "params"}
+#: How deep a frame may be nested; what handles it later may recurse.
+_MAX_DEPTH = 64
+#: Objects and lists in a frame, and values in them: what reading it costs.
+_MAX_CONTAINERS = 100_000
+_MAX_VALUES = 1_000_000
+#: Keys of one object.
+_MAX_KEYS = 10_000
+#: Things wrong with parameters that a client is told at once.
+_MAX_PROBLEMS = 20
 
 
 class BadFrame(Exception):
@@ -38,10 +47,14 @@ class Request(NamedTuple):
 
 
 class Wire(BaseModel):
-    """Base of parameters and results: camelCase outside, exact JSON types."""
+    """Base of parameters and results: camelCase outside, exact JSON types.
+
+    Each is built when it is first used: there are many, and a start has to be quick.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
+        defer_build=True,
         extra="forbid",
         populate_by_name=True,
         strict=True,
@@ -122,17 +135,35 @@ CLIENT_IDS = frozenset(
 def parse(text: str) -> Any:
     """Read a JSON text as strictly as a parser that others would use on it.
 
-    :raises BadFrame: It is no JSON, is nested too deeply, or says a key twice.
+    :raises BadFrame: It is no JSON, says a key twice, or is too deep or large.
     """
+    opened = text.count("{") + text.count("[")
+    if opened > _MAX_CONTAINERS or text.count(",") > _MAX_VALUES:
+        raise BadFrame("invalid request frame: too many parts")
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        # Only an escape can be half of a character, as of a text that was cut.
-        has_escapes = "\\ud" in text or "\\uD" in text
-        return _whole(value) if has_escapes else value
     except BadFrame:
         raise
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise BadFrame("invalid request frame: nested too deeply") from None
+    except ValueError:
         raise BadFrame("invalid request frame: not JSON") from None
+    if opened > _MAX_DEPTH and _is_deep(value):
+        raise BadFrame("invalid request frame: nested too deeply")
+    # Only an escape can be half of a character, as of a text that was cut.
+    return _whole(value) if "\\ud" in text or "\\uD" in text else value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            part
+            for outer in level
+            if isinstance(outer, dict | list)
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(part, dict | list) for part in level)
 
 
 def _whole(value: Any) -> Any:
@@ -179,13 +210,15 @@ def _problem_of(raw: dict[str, Any]) -> str:
     if len(raw["id"]) > 1024 or len(raw["method"]) > 1024:
         return "id and method must NOT have more than 1024 characters"
     if unknown := raw.keys() - _REQUEST_KEYS:
-        return f"at root: unexpected property '{min(unknown)}'"
+        return f"at root: unexpected property '{min(unknown)[:80]}'"
     if raw.get("params") is not None and not isinstance(raw["params"], dict):
         return "at /params: must be object"
     return ""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MAX_KEYS:
+        raise BadFrame("invalid request frame: too many keys")
     found = dict(pairs)
     if len(found) != len(pairs):
         raise BadFrame("invalid request frame: a key is there twice")
@@ -199,8 +232,8 @@ def _no_constant(name: str) -> Any:
 def problems(error: ValidationError) -> str:
     """Say what is wrong with parameters, in the words that clients know."""
     parts = []
-    for item in error.errors(include_url=False, include_input=False):
-        *where, last = item["loc"] or ("",)
+    for item in error.errors(include_url=False, include_input=False)[:_MAX_PROBLEMS]:
+        *where, last = (str(part)[:80] for part in item["loc"] or ("",))
         pointer = "".join(f"/{part}" for part in where)
         at = f"at {pointer}: " if pointer else ""
         if item["type"] == "missing":

@@ -84,6 +84,7 @@ class Handshake:
     def __init__(self, server: Server, socket: Socket, peer: Peer) -> None:
         self._server, self._socket, self._peer = server, socket, peer
         self._nonce = str(uuid4())
+        self._account = peer.account(socket.headers)
 
     async def run(self) -> Grant:
         """Challenge the client and judge its answer.
@@ -114,9 +115,8 @@ class Handshake:
             text = "invalid handshake: first request must be connect"
             raise Refused(text, request_id=request_id)
         if unknown := raw.keys() - {"type", "id", "method", "params"}:
-            text = (
-                f"invalid request frame: at root: unexpected property '{min(unknown)}'"
-            )
+            name = min(unknown)[:80]
+            text = f"invalid request frame: at root: unexpected property '{name}'"
             raise Refused(text, request_id=request_id)
         return request_id, raw.get("params")
 
@@ -167,7 +167,7 @@ class Handshake:
     def _check_secret(self, params: ConnectParams) -> str:
         """Return what is wrong with the shared secret; empty if nothing is."""
         server, shown = self._server, params.auth or frames.Credentials()
-        if wait := server.failures.locked_for(self._failure_key):
+        if wait := server.failures.locked_for(self._account):
             text = "unauthorized: too many failed authentication attempts (retry later)"
             raise Refused(text, hint="AUTH_RATE_LIMITED", retryAfterMs=int(wait * 1000))
         if server.secret.mode == "trusted-proxy":
@@ -175,15 +175,9 @@ class Handshake:
             return "" if user else "missing"
         return server.secret.problem(shown.token or "", shown.password or "")
 
-    @property
-    def _failure_key(self) -> str:
-        """What failures are counted by; a page cannot hide behind loopback."""
-        origin = self._socket.headers.get("origin")
-        return f"{self._peer.bucket} {origin or ''}".strip()
-
     def _count_failure(self) -> None:
-        if not self._peer.is_local or "origin" in self._socket.headers:
-            self._server.failures.count(self._failure_key)
+        if self._account:
+            self._server.failures.count(self._account)
 
     async def _check_device(self, params: ConnectParams, problem: str) -> Token | None:
         """Check the device's proof; return its token if that is what it showed.

@@ -109,7 +109,8 @@ class Hub:
         heads[4] = heads[3] if newer is None else frames.event_head(name, newer)
         versions = frames.dump(self.versions) if versioned else ""
         for connection in self:
-            if connection.may_see(scope) and (not cap or cap in connection.caps):
+            sees = connection.may_see(scope) and connection.hears(name, payload)
+            if sees and (not cap or cap in connection.caps):
                 connection.event(
                     heads[connection.protocol], versions=versions, droppable=droppable
                 )
@@ -123,7 +124,8 @@ class Hub:
         """Send an event to chosen connections; it takes no number."""
         head = ""
         for conn_id in conn_ids:
-            if connection := self._connections.get(conn_id):
+            connection = self._connections.get(conn_id)
+            if connection and connection.hears(name, payload):
                 head = head or frames.event_head(name, payload)
                 connection.event(head, numbered=False)
 

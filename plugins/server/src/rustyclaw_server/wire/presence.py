@@ -20,19 +20,22 @@ class Presence:
     """Rows by client; a row is what people are shown."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, dict[str, Any]] = {}  # the newest last
         self._connected: dict[str, int] = {}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the gateway's own row and those of the clients, the newest first."""
         oldest = _now() - _LIFETIME_MS
-        self._rows = {
-            key: row
-            for key, row in self._rows.items()
-            if row["ts"] > oldest or self._connected.get(key)
-        }
-        newest = sorted(self._rows.values(), key=lambda row: -row["ts"])
-        return [_own(), *newest[: _MAX - 1]]
+        for key, row in list(self._rows.items()):
+            if row["ts"] <= oldest and key not in self._connected:
+                del self._rows[key]
+        return [_own(), *reversed(self._rows.values())]
+
+    def _keep(self, key: str, row: dict[str, Any]) -> None:
+        self._rows.pop(key, None)
+        self._rows[key] = row
+        if len(self._rows) >= _MAX:
+            del self._rows[next(iter(self._rows))]
 
     def joined(self, connection: Connection) -> None:
         """Note that a client has connected."""
@@ -56,9 +59,7 @@ class Presence:
             "deviceFamily": client.device_family,
             "modelIdentifier": client.model_identifier,
         }
-        self._rows[key] = row | {name: v for name, v in optional.items() if v}
-        if len(self._rows) > 2 * _MAX:  # the same flood would be sorted at each look
-            self.rows()
+        self._keep(key, row | {name: v for name, v in optional.items() if v})
 
     def left(self, connection: Connection) -> None:
         """Note that a client has gone; its row stays for some minutes."""
@@ -66,12 +67,12 @@ class Presence:
         self._connected[key] = self._connected.get(key, 1) - 1
         if not self._connected[key]:
             del self._connected[key]
-            if key in self._rows:
-                self._rows[key] |= {"reason": "disconnect", "ts": _now()}
+            if row := self._rows.get(key):
+                self._keep(key, {**row, "reason": "disconnect", "ts": _now()})
 
     def beacon(self, key: str, facts: dict[str, Any]) -> None:
         """Note what a client says of itself."""
-        self._rows[key] = {**self._rows.get(key, {}), **facts, "ts": _now()}
+        self._keep(key, {**self._rows.get(key, {}), **facts, "ts": _now()})
 
 
 def _key(connection: Connection) -> str:

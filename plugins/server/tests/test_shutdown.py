@@ -1,0 +1,130 @@
+"""SIGTERM and SIGKILL of a gateway that clients are talking to."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .client import Client, Device, Failed
+from .conftest import TOKEN
+from .process import Process, started
+
+WORDS = 60
+
+
+def slowly(number: int, words: int = WORDS) -> dict[str, Any]:
+    return {
+        "sessionKey": f"s{number}",
+        "message": f"slowly {words}",
+        "idempotencyKey": f"run-{number}",
+    }
+
+
+async def history(client: Client, session: str) -> list[tuple[str, str]]:
+    found = await client.ask("chat.history", sessionKey=session)
+    return [
+        (m["role"], "".join(c.get("text", "") for c in m["content"]))
+        for m in found["messages"]
+    ]
+
+
+async def talking(process: Process, clients: list[Client]) -> None:
+    """Have each client's run say its first words."""
+    for number, client in enumerate(clients):
+        assert (await client.ask("chat.send", **slowly(number)))["status"] == "started"
+    for number, client in enumerate(clients):
+        await client.event("chat", state="delta", runId=f"run-{number}")
+
+
+async def refused(client: Client, number: int) -> str:
+    """Send work until it is refused; return the error's code."""
+    while True:
+        try:
+            await client.ask("chat.send", **slowly(number, 1))
+        except Failed as failed:
+            return failed.code
+        number += 1
+
+
+async def test_sigterm_under_load_loses_no_answer(tmp_path: Path) -> None:
+    device = Device()
+    async with started(tmp_path) as process:
+        clients = [Client(process.url, token=TOKEN, device=device) for _ in range(4)]
+        for client in clients:
+            await client.open()
+            await client.connect()
+        await talking(process, clients)
+
+        began = time.monotonic()
+        process.signal(signal.SIGTERM)
+        assert await refused(clients[0], 90) == "UNAVAILABLE"
+        assert time.monotonic() - began < 2  # 0.1 s on a machine with nothing else
+        for number, client in enumerate(clients):
+            final = await client.event(
+                "chat", 30.0, state="final", runId=f"run-{number}"
+            )
+            assert final["message"]["content"][0]["text"].split()[-1] == f"w{WORDS - 1}"
+            reason = (await client.event("shutdown"))["reason"]
+            assert reason == "signal"
+            assert await client.closed() == (1012, "service restart")
+        assert await process.ended() == 0
+        assert not (tmp_path / "gateway.json").exists()
+        assert "Traceback" not in process.log
+        for client in clients:
+            await client.close()
+
+    async with (
+        started(tmp_path) as process,
+        Client(process.url, token=TOKEN, device=device) as client,
+    ):
+        for number in range(4):
+            said = await history(client, f"s{number}")
+            assert [role for role, _ in said] == ["user", "assistant"]
+            assert said[1][1].split() == [f"w{n}" for n in range(WORDS)]
+
+
+async def test_intake_stops_at_once(tmp_path: Path) -> None:
+    """Once the gateway says that it stops, it has taken the last work."""
+    async with started(tmp_path) as process:
+        async with Client(process.url, token=TOKEN) as client:
+            await client.ask("chat.send", **slowly(1))
+            await client.event("chat", state="delta")
+            process.signal(signal.SIGTERM)
+            began = time.monotonic()
+            assert await refused(client, 2) == "UNAVAILABLE"
+            assert time.monotonic() - began < 2
+            await client.event("chat", 30.0, state="final", runId="run-1")
+        assert await process.ended() == 0
+
+
+@pytest.mark.parametrize("clean", [False, True])
+async def test_after_a_kill_clients_go_on(clean: bool, tmp_path: Path) -> None:
+    device = Device()
+    async with started(tmp_path) as process:
+        client = Client(process.url, token=TOKEN, device=device)
+        await client.open()
+        hello = await client.connect()
+        if not clean:
+            await talking(process, [client])
+        process.signal(signal.SIGKILL)
+        assert await process.ended() == -signal.SIGKILL
+        assert (await client.closed())[0] == 1006
+        await client.close()
+        assert (tmp_path / "gateway.json").exists()
+
+    async with started(tmp_path) as process:
+        shown = {"deviceToken": hello["auth"]["deviceToken"]}
+        async with Client(process.url, shown=shown, device=device) as client:
+            said = await history(client, "s0")
+            assert len([role for role, _ in said if role == "user"]) <= 1
+            sent = {"sessionKey": "s0", "message": "hi", "idempotencyKey": "again"}
+            await client.ask("chat.send", **sent)
+            final = await client.event("chat", state="final", runId="again")
+            assert final["message"]["content"][0]["text"].split()[-1] == "hi"
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+        assert "Traceback" not in process.log
