@@ -91,7 +91,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("CONFIG", "LOG_LEVEL", "DEBUG"):
         monkeypatch.delenv(f"RUSTYCLAW_{name}", raising=False)
     monkeypatch.setenv("RUSTYCLAW_HOME", str(folder))
-    monkeypatch.setattr("rustyclaw.logs.configure", lambda *args: None)
+    monkeypatch.setattr("rustyclaw.logs.configure_logs", lambda *args: None)
     return folder
 
 

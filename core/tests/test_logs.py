@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 from rustyclaw.config import Redactor
 from rustyclaw.config.model import LoggingConfig
 from rustyclaw.errors import ConfigError
-from rustyclaw.logs import configure
+from rustyclaw.logs import configure_logs
 
 CANARY = "canary-7f3a9c-do-not-show"
 PLAIN = re.compile(r"\d\d:\d\d:\d\d (DEBUG|INFO |WARNING|ERROR) \S+  ")
@@ -27,7 +27,7 @@ class Log:
 
     def __init__(self, redactor: Redactor | None = None, **config: Any) -> None:
         self._stream = io.StringIO()
-        self.undo = configure(
+        self.undo = configure_logs(
             LoggingConfig(**config), redactor or Redactor(), stream=self._stream
         )
 
@@ -230,7 +230,7 @@ def test_a_private_file(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "gateway.log"
     redactor = Redactor()
     redactor.add(CANARY)
-    undo = configure(LoggingConfig(output=str(path)), redactor)
+    undo = configure_logs(LoggingConfig(output=str(path)), redactor)
     logger.info("h\N{LATIN SMALL LETTER E WITH ACUTE} %s \ud800", CANARY)
     undo()
     assert path.read_text(encoding="utf-8").endswith("h\xe9 *** \\ud800\n")
@@ -242,12 +242,12 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for output in (tmp_path, tmp_path / "file" / "x.log"):
         with pytest.raises(ConfigError, match=r"logging\.output: cannot write"):
-            configure(LoggingConfig(output=str(output)), Redactor())
+            configure_logs(LoggingConfig(output=str(output)), Redactor())
 
 
 @pytest.mark.parametrize("output", ["stdout", "stderr"])
 def test_standard_streams(output: str, capsys: pytest.CaptureFixture[str]) -> None:
-    undo = configure(LoggingConfig(output=output), Redactor())
+    undo = configure_logs(LoggingConfig(output=output), Redactor())
     logger.info("hello")
     undo()
     captured = capsys.readouterr()
@@ -263,7 +263,7 @@ def test_a_stream_that_breaks_does_not_show_the_event(
         def write(self, text: str) -> int:
             raise OSError("broken pipe")
 
-    undo = configure(LoggingConfig(), Redactor(), stream=Broken())
+    undo = configure_logs(LoggingConfig(), Redactor(), stream=Broken())
     logger.info("secret %s", CANARY)
     undo()
     assert capsys.readouterr() == ("", "")

@@ -32,6 +32,7 @@ _HOME = {
     "interfaces.compactor": "Compactor Summarize",
     "interfaces.provider": "Provider TranscriptPolicy",
     "interfaces.tool": "Effect Tool ToolContext Toolset tool",
+    "logs": "configure_logs",
     "markers": "hookimpl",
     "messages": (
         "Audio CompactionRequest CompactionResult File Finished HookContext Image "

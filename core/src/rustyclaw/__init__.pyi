@@ -58,6 +58,7 @@ from rustyclaw.interfaces.tool import (
     Toolset as Toolset,
     tool as tool,
 )
+from rustyclaw.logs import configure_logs as configure_logs
 from rustyclaw.markers import hookimpl as hookimpl
 from rustyclaw.messages import (
     Audio as Audio,

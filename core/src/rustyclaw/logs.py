@@ -27,7 +27,7 @@ _UNSAFE = re.compile(
 )
 
 
-def configure(
+def configure_logs(
     config: LoggingConfig, redactor: Redactor, *, stream: IO[str] | None = None
 ) -> Callable[[], None]:
     """Send the log of the whole process to one place.

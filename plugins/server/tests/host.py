@@ -18,9 +18,9 @@ from rustyclaw import (
     ModelRequest,
     StreamEvent,
     TextDelta,
+    configure_logs,
     load_config,
 )
-from rustyclaw.logs import configure
 from rustyclaw.testing import FakeProvider
 from rustyclaw_server.plugin import ServerPlugin
 
@@ -46,7 +46,7 @@ class Model(FakeProvider):
 async def serve(home: Path) -> int:
     """Serve until a signal; return the exit code."""
     config = load_config(home / "config.yaml", home=home, env={})
-    configure(config.logging, config.redactor)
+    configure_logs(config.logging, config.redactor)
     plugins = {"providers.fake": Model(), "hooks.server": ServerPlugin}
     gateway = Gateway(config, home=home, channels=True, plugins=plugins, discover=False)
     async with gateway:

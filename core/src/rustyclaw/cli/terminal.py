@@ -51,11 +51,11 @@ def clean(text: object) -> str:
 def start(level: str | None = "warning") -> Config:
     """Load the config and set up the log, for a command that runs plugins."""
     from rustyclaw.config import load_config
-    from rustyclaw.logs import configure
+    from rustyclaw.logs import configure_logs
 
     config = load_config()
     change = {"level": level} if level else {}
-    configure(config.logging.model_copy(update=change), config.redactor)
+    configure_logs(config.logging.model_copy(update=change), config.redactor)
     for warning in config.warnings:
         print(f"warning: {clean(warning)}", file=sys.stderr)
     return config
