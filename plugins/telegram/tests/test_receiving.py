@@ -103,6 +103,23 @@ async def test_an_update_that_cannot_be_read_blocks_nothing(
     assert box.texts == ["hello"]
 
 
+async def test_updates_without_ids_are_not_asked_for_without_a_pause(
+    make: Make, telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[object] = []
+
+    def pause(self: object) -> float:
+        pauses.append(self)
+        return 0.01
+
+    monkeypatch.setattr(receiving.Backoff, "pause", pause)
+    telegram.push({"message": {}, "update_id": None})
+    channel = make()
+    async with running(channel, Box()):
+        await until(lambda: len(pauses) > 2)
+        assert "no update has an id" in channel.status()["default"]["error"]
+
+
 # --- Trouble --------------------------------------------------------------------------
 
 

@@ -232,8 +232,11 @@ async def test_too_many_drafts_are_a_pause_and_no_error(
         assert await channel.draft(AL, "xy", placed, None) == placed
         assert await channel.draft(AL, "xyz", placed, None) == placed
 
-    assert len(telegram.made("editMessageText")) == 1
-    assert telegram.shown(55) == ["…"]
+        assert len(telegram.made("editMessageText")) == 1
+        assert telegram.shown(55) == ["…"]
+        await channel.draft(AL, "", placed, None)  # it vanishes all the same
+
+    assert telegram.shown(55) == []
 
 
 async def test_no_draft_before_the_channel_is_open(make: Make) -> None:

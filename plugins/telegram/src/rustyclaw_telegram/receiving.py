@@ -157,7 +157,7 @@ class Receiver:
     # --- Polling ----------------------------------------------------------------------
 
     async def _poll(self, inbox: Inbox, me: Me) -> None:
-        backoff, conflict = Backoff(), Backoff(5.0, 60.0)
+        backoff, conflict, refused = Backoff(), Backoff(5.0, 60.0), Backoff()
         while True:
             try:
                 updates = await self._updates()
@@ -165,6 +165,7 @@ class Receiver:
                 conflict.reset()
                 self._is_well("polling")
                 await self._take_all(updates, inbox, me)
+                refused.reset()
             except TelegramError as exc:
                 if exc.status == 409 and "webhook" in exc.description:
                     logger.warning("account %r had a webhook; removed", self.name)
@@ -174,7 +175,7 @@ class Receiver:
             except (StorageError, Busy) as exc:  # not confirmed, so it comes again
                 self.error = str(exc)
                 logger.error("account %r cannot take messages: %s", self.name, exc)
-                await anyio.sleep(backoff.pause())
+                await anyio.sleep(refused.pause())
 
     async def _updates(self) -> list[Any]:
         """Wait for updates, and confirm all before them."""
@@ -209,6 +210,8 @@ class Receiver:
         finally:
             if following is not None:
                 await self._store.keep_offset(self._api.bot_id, following)
+        if updates and following is None:  # they could be asked for without end
+            raise TelegramError("no update has an id", method="getUpdates")
 
     async def _remove_webhook(self, backoff: Backoff) -> None:
         try:

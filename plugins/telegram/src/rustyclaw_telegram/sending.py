@@ -59,15 +59,15 @@ class Dispatcher:
         no part of an answer can stand there twice.
         """
         chat = await self._store.moved(self._api.bot_id, target.chat_id)
+        parts = messages(text)
+        if draft is not None and not parts:
+            await self._take_back(chat, draft)
+            return None
         if self._quiet_until.get(chat, 0.0) > anyio.current_time():
             return draft
-        parts = messages(text)
         try:
-            if not parts and draft is None:
+            if not parts:
                 await self._act(chat, target)
-            elif not parts:
-                await self._take_back(chat, str(draft))
-                return None
             elif draft is None:
                 params = self._placeholder(chat, target, reply_to, silent=False)
                 placed = await self._api.call(

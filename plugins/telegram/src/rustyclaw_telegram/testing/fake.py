@@ -143,10 +143,13 @@ class FakeTelegram:
         return message
 
     def push(self, update: Mapping[str, Any], *, token: str = TOKEN) -> int:
-        """Put an update into a bot's queue; return its id."""
+        """Put an update into a bot's queue; return its id.
+
+        :param update: With an ``update_id`` it is shown with that one, right or wrong.
+        """
         with self._more:
             bot = self._bots[token]
-            identifier = int(update.get("update_id", bot.next_update))
+            identifier = bot.next_update
             bot.next_update = identifier + 1
             bot.updates[identifier] = {"update_id": identifier, **update}
             self._more.notify_all()
