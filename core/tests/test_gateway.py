@@ -36,7 +36,7 @@ from rustyclaw import (
     tool,
 )
 from rustyclaw.interfaces.channel import Route
-from rustyclaw.logs import configure
+from rustyclaw.logs import configure_logs
 from rustyclaw.registry import Caller, Method
 from rustyclaw.testing import Bot, FakeChannel, FakeProvider, call, hang, make_gateway
 
@@ -419,7 +419,7 @@ async def test_no_secret_comes_out(
         channels=True,
     )
     log = io.StringIO()
-    undo = configure(
+    undo = configure_logs(
         gateway.config.logging.model_copy(update={"level": "debug"}),
         gateway.config.redactor,
         stream=log,
