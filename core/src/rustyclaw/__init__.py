@@ -42,8 +42,8 @@ _HOME = {
     ),
     "registry": "Caller Method",
     "runs": (
-        "ActiveRun Compacted RunEnded RunError RunEvent RunOptions RunResult "
-        "RunStarted ToolEnded ToolStarted"
+        "ActiveRun Compacted RunEnded RunError RunEvent RunOptions RunRequest "
+        "RunResult RunStarted ToolEnded ToolStarted"
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

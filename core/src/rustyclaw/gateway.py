@@ -41,12 +41,19 @@ from rustyclaw.feed import Feed
 from rustyclaw.hooks import HookFault, Hooks, trace_call
 from rustyclaw.interfaces.channel import Channel, Route
 from rustyclaw.interfaces.tool import Tool, Toolset
-from rustyclaw.lanes import Job, Lanes
+from rustyclaw.lanes import Job, Lanes, result_of
 from rustyclaw.loading import Loader
 from rustyclaw.messages import HookContext, Inbound, Message, ToolCall
 from rustyclaw.registry import Caller, Method, Registry
 from rustyclaw.routing import session_for
-from rustyclaw.runs import ActiveRun, RunEnded, RunEvent, RunOptions
+from rustyclaw.runs import (
+    ActiveRun,
+    RunEnded,
+    RunEvent,
+    RunOptions,
+    RunRequest,
+    RunResult,
+)
 from rustyclaw.sessions.journal import Reply
 from rustyclaw.sessions.key import resolve
 from rustyclaw.sessions.locks import SessionLock
@@ -158,6 +165,8 @@ class Gateway:
                 self.spawn(self._prune)
                 for delivery in self.deliveries.values():
                     delivery.start()
+                for request in await self.state.runs.open():
+                    self._lanes.submit(Job(request=request, resumes=True))
                 for session in await self.state.journal.open_sessions():
                     self._lanes.wake(session)
             self._stack = stack.pop_all()
@@ -245,6 +254,7 @@ class Gateway:
         while True:
             with suppress(StorageError):  # there is no hurry
                 await self.state.journal.prune()
+                await self.state.runs.prune()
             await anyio.sleep(_PRUNE_SECONDS)
 
     def key(self, session: str) -> str:
@@ -393,18 +403,13 @@ class Gateway:
         :param session: A session key, or the part behind ``agent:<id>:``.
         :raises Busy: The gateway drains, or the session's queue is full.
         """
-        if self.draining:
-            raise Busy("the gateway is stopping; try again later")
-        name = resolve(session, self.config.default_agent_id)
-        self.config.agent(name.agent_id)  # an unknown one is an error here, not later
-        send, receive = anyio.create_memory_object_stream[RunEvent](_EVENT_BUFFER)
         if isinstance(message, str):
             message = Message.user(message, *media)
-        options = options or RunOptions()
-        run_id = options.run_id or token_hex(8)
-        job = Job(run_id=run_id, message=message, events=send, options=options)
+        request = self._request(message, session, options)
+        send, receive = anyio.create_memory_object_stream[RunEvent](_EVENT_BUFFER)
+        job = Job(request=request, events=send)
         with send, receive:
-            self._lanes.submit(str(name), job)
+            self._lanes.submit(job)
             try:
                 async for event in receive:
                     yield event
@@ -414,6 +419,69 @@ class Gateway:
                 job.scope.cancel()
                 raise
         raise Busy("the gateway stopped before it answered; ask again later")
+
+    async def submit(
+        self,
+        message: Message,
+        *,
+        session: str = "main",
+        options: RunOptions | None = None,
+        target: Target | None = None,
+    ) -> str:
+        """Have a user's message answered, by the next gateway if this one ends early.
+
+        It is durable when this returns; `feed` has the events of the run. The same
+        run id again changes nothing.
+
+        :param options: Without ``history`` and ``tools``.
+        :param target: A chat that the answer is sent to as well.
+        :returns: The id of the run.
+        :raises StorageError: It was not accepted.
+        :raises Busy: The gateway drains, or the session's queue is full.
+        """
+        request = self._request(message, session, options, target)
+        if request.options.history or request.options.tools:
+            raise ValueError("history and tools of a caller cannot outlive it; use run")
+        if await self.state.runs.accept(request):
+            self._lanes.submit(Job(request=request))
+        return request.run_id
+
+    async def submitted(
+        self, *run_ids: str
+    ) -> tuple[RunRequest, RunResult | None] | None:
+        """Return a submitted run of the last day, and how it ended if it has.
+
+        :param run_ids: Of the ids that are known, the one that was first counts.
+        """
+        found = await self.state.runs.find(run_ids)
+        if found is None:
+            return None
+        request, is_open = found
+        if is_open:
+            return request, None
+        info = await self.state.sessions.get(request.session)
+        entries = (await self.state.sessions.transcript(info)).entries if info else ()
+        answers = (e for e in reversed(entries) if request.source in e.answers)
+        return request, result_of(next(answers, None), request)
+
+    def _request(
+        self,
+        message: Message,
+        session: str,
+        options: RunOptions | None,
+        target: Target | None = None,
+    ) -> RunRequest:
+        """Return a request that a lane has room for."""
+        if self.draining:
+            raise Busy("the gateway is stopping; try again later")
+        name = resolve(session, self.config.default_agent_id)
+        self.config.agent(name.agent_id)  # an unknown one is an error here, not later
+        self._lanes.check_room(str(name))
+        options = options or RunOptions()
+        options = replace(options, run_id=options.run_id or token_hex(8))
+        return RunRequest(
+            session=str(name), message=message, options=options, target=target
+        )
 
     def abort(self, session: str = "main", run_id: str = "") -> bool:
         """Abort the run of a session, or only the one named; return whether it was."""

@@ -1,7 +1,7 @@
 """One lane a session: its messages are answered one run after the other.
 
-A lane is a task that lives while there is work: jobs of this process, and the
-accepted messages that the journal keeps for the session.
+A lane is a task that lives while there is work: jobs, which somebody in this process
+waits for or the run journal keeps, and the accepted messages of the inbox.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import takewhile
@@ -23,14 +23,23 @@ from rustyclaw.agent.live import LiveSession
 from rustyclaw.agent.recovery import run_error
 from rustyclaw.agent.turn import Incoming, Mind, Run, Turn
 from rustyclaw.drafts import Draft, drafting
-from rustyclaw.errors import Busy, RustyclawError
-from rustyclaw.messages import CompactionResult, HookContext, Inbound, Message, Text
+from rustyclaw.errors import Busy, RustyclawError, StorageError
+from rustyclaw.messages import (
+    CompactionResult,
+    HookContext,
+    Inbound,
+    Message,
+    Outbound,
+    Text,
+    Usage,
+)
 from rustyclaw.runs import (
     ActiveRun,
     Reports,
     RunEnded,
+    RunError,
     RunEvent,
-    RunOptions,
+    RunRequest,
     RunResult,
     RunStarted,
 )
@@ -46,17 +55,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0
+#: A run that was cut off so often is to blame for it.
+_MOST_RESTARTS = 3
+_GIVEN_UP = "[given up: the gateway stopped again and again while it worked on this]"
 
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """A run that somebody in this process waits for."""
+    """A run that was asked for by code, not by a message in the inbox.
 
-    run_id: str
-    message: Message
-    events: MemoryObjectSendStream[RunEvent]
-    options: RunOptions = field(default_factory=RunOptions)
+    :param events: For one in this process who waits; without it, the run is one of
+        the run journal.
+    :param resumes: An earlier process had it, and may have begun.
+    """
+
+    request: RunRequest
+    events: MemoryObjectSendStream[RunEvent] | None = None
+    resumes: bool = False
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.request.run_id
 
 
 @dataclass(slots=True)
@@ -74,7 +95,7 @@ class Lanes:
     def __init__(self, gateway: Gateway, mind: Mind) -> None:
         self._gateway, self._mind = gateway, mind
         self._config = mind.config.session
-        self._journal = gateway.state.journal
+        self._journal, self._runs = gateway.state.journal, gateway.state.runs
         self._sessions = gateway.state.sessions
         self._lanes: dict[str, _Lane] = {}
         self._live: OrderedDict[str, LiveSession] = OrderedDict()
@@ -84,15 +105,18 @@ class Lanes:
         )
         self._empty = anyio.Event()
 
-    def submit(self, key: str, job: Job) -> None:
-        """Queue a job of this process.
+    def check_room(self, key: str) -> None:
+        """Check that a session's queue has room for a job.
 
-        :raises Busy: The session's queue is full.
+        :raises Busy: It is full.
         """
         limit = self._config.queue_limit
         if key in self._lanes and len(self._lanes[key].jobs) >= limit:
             raise Busy(f"{limit} messages wait in session {key!r} already; try later")
-        self._lane(key).jobs.append(job)
+
+    def submit(self, job: Job) -> None:
+        """Queue a job."""
+        self._lane(job.request.session).jobs.append(job)
 
     def wake(self, key: str) -> None:
         """Have a session look into the inbox."""
@@ -118,6 +142,9 @@ class Lanes:
             lane.jobs.remove(job)
             result = RunResult(run_id=run_id, session_key=key, aborted=True)
             self._gateway.feed.publish(key, run_id, ended := RunEnded(result=result))
+            if job.events is None:
+                self._gateway.spawn(self._runs.finish, run_id)
+                continue
             with job.events, suppress(anyio.BrokenResourceError):
                 job.events.send_nowait(ended)
         if lane.job is not None and run_id in ("", lane.job.run_id):
@@ -166,7 +193,8 @@ class Lanes:
         finally:
             del self._lanes[lane.key]
             for job in lane.jobs:
-                job.events.close()
+                if job.events is not None:
+                    job.events.close()
             self._empty.set()
             self._empty = anyio.Event()
 
@@ -190,25 +218,61 @@ class Lanes:
     async def _run_job(self, lane: _Lane, job: Job) -> None:
         reports = self._reports(lane.key, job.run_id, job.events)
         result = RunResult(run_id=job.run_id, session_key=lane.key, aborted=True)
-        with job.events:
+        with job.events or nullcontext():
             try:
                 async with self._locked(lane.key) as session:
-                    run = Run(
-                        id=job.run_id,
-                        session=session,
-                        incoming=[Incoming(message=job.message)],
-                        reports=reports,
-                        options=job.options,
-                        scope=job.scope,
-                    )
-                    if not job.scope.cancel_called:  # else aborted before it began
-                        await self._execute(lane, run)
-                        return
+                    result = await self._do(lane, job, session, reports) or result
             except Exception as exc:
                 logger.debug("run %s failed", job.run_id, exc_info=True)
                 error = run_error(exc, self._mind.config.redactor.scrub)
                 result = replace(result, aborted=False, error=error)
             await reports.emit(RunEnded(result=result))
+        if job.events is None:
+            await self._close_request(job.request, result)
+
+    async def _do(
+        self, lane: _Lane, job: Job, session: LiveSession, reports: Reports
+    ) -> RunResult | None:
+        """Run a job, unless it was run before or was aborted meanwhile."""
+        request, source = job.request, job.request.source
+        if job.resumes and source in session.sources:
+            if answer := session.answers.get(source):
+                return result_of(answer, request)
+            if await self._runs.count_restart(job.run_id) > _MOST_RESTARTS:
+                note = Message.assistant(_GIVEN_UP)
+                answer = Entry.of(note, answers=(source,), synthetic=True)
+                await session.append(answer, sync=True)
+                return result_of(answer, request)
+        if job.scope.cancel_called:
+            return None
+        incoming = Incoming(
+            message=request.message, source=source if job.events is None else None
+        )
+        run = Run(
+            id=job.run_id,
+            session=session,
+            incoming=[incoming],
+            reports=reports,
+            options=request.options,
+            scope=job.scope,
+        )
+        return await self._execute(lane, run)
+
+    async def _close_request(self, request: RunRequest, result: RunResult) -> None:
+        """Have a run that was journalled not begin again; send its answer, if asked."""
+        reply = None
+        if request.target is not None and result.text:
+            message = Outbound(id=request.source, text=result.text)
+            reply = Reply(
+                session=request.session, target=request.target, message=message
+            )
+        try:
+            await self._runs.finish(request.run_id, reply)
+        except StorageError as exc:  # the transcript knows that it has ended
+            logger.error("run %s ended, but stays open: %s", request.run_id, exc)
+            return
+        if reply and (delivery := self._gateway.deliveries.get(reply.target.channel)):
+            delivery.wake()
 
     async def _answer(self, lane: _Lane, waiting: list[Inbound]) -> None:
         """Answer the oldest accepted messages with one run and one reply."""
@@ -269,7 +333,8 @@ class Lanes:
                 target=target,
                 steer=steer if self._config.queue_mode == "steer" else None,
             )
-            await self._execute(lane, run)
+            result = await self._execute(lane, run)
+            await run.reports.emit(RunEnded(result=result))
         return draft.reference if draft else None
 
     async def _received(self, key: str, messages: list[Inbound]) -> None:
@@ -280,12 +345,11 @@ class Lanes:
                 message=message,
             )
 
-    async def _execute(self, lane: _Lane, run: Run) -> None:
+    async def _execute(self, lane: _Lane, run: Run) -> RunResult:
         lane.run = run
         try:
             await run.reports.emit(RunStarted(run_id=run.id, session_key=lane.key))
-            result = await Turn(self._mind, run).execute()
-            await run.reports.emit(RunEnded(result=result))
+            return await Turn(self._mind, run).execute()
         finally:
             lane.run = None
 
@@ -361,6 +425,25 @@ class Lanes:
         await self._mind.hooks.notify(
             hookspecs.session_end, context=_context(key), reason=reason
         )
+
+
+def result_of(answer: Entry | None, request: RunRequest) -> RunResult:
+    """Return what the transcript knows of a run that has ended."""
+    if answer is None:  # it never began, or its session was reset
+        return RunResult(
+            run_id=request.run_id, session_key=request.session, aborted=True
+        )
+    text = answer.message.text if answer.message else ""
+    failed = RunError(kind="internal", message=text)
+    return RunResult(
+        run_id=request.run_id,
+        session_key=request.session,
+        text="" if answer.synthetic else text,
+        stop_reason=answer.stop_reason or "stop",
+        usage=answer.usage or Usage(),
+        model=answer.model or "",
+        error=failed if answer.synthetic else None,
+    )
 
 
 def _context(key: str, channel: str = "") -> HookContext:

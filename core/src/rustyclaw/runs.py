@@ -13,6 +13,7 @@ from rustyclaw.messages import (
     Media,
     Message,
     StopReason,
+    Target,
     TextDelta,
     ThinkingDelta,
     ToolCall,
@@ -50,6 +51,32 @@ class RunOptions:
     temperature: float | None = None
     history: tuple[Message, ...] = ()
     tools: tuple[ToolSchema, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A user's message for a run that outlives the process which was asked for it.
+
+    :param session: The full key.
+    :param options: With a run id, and without ``history`` and ``tools``: nobody is
+        left to answer the calls of a caller's tools.
+    :param target: The chat that the answer is sent to as well.
+    """
+
+    session: str
+    message: Message
+    options: RunOptions
+    target: Target | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run, which a later one keeps."""
+        return self.options.run_id
+
+    @property
+    def source(self) -> str:
+        """What the transcript knows the message by."""
+        return f"run:{self.run_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rustyclaw.access import Access
 from rustyclaw.sessions.database import Database
 from rustyclaw.sessions.journal import Journal
+from rustyclaw.sessions.run_journal import RunJournal
 from rustyclaw.sessions.store import SessionStore
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class State:
             default_agent=config.default_agent_id,
         )
         self.journal = Journal(self.database)
+        self.runs = RunJournal(self.database)
         self.access = Access(self.database)
         self._scrub = config.redactor.scrub
 

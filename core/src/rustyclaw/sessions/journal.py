@@ -112,7 +112,7 @@ class Journal:
             )
             is_new = db.execute(query, row).rowcount == 1
             if is_new:
-                _put(db, reply)
+                put_reply(db, reply)
             return is_new
 
         return await self._database.run(insert)
@@ -164,7 +164,7 @@ class Journal:
             rows = [(source,) for source in sources]
             db.executemany("UPDATE inbox SET state = 'done' WHERE source = ?", rows)
             db.executemany("DELETE FROM drafts WHERE source = ?", rows)
-            _put(db, reply)
+            put_reply(db, reply)
 
         await self._database.run(write)
 
@@ -195,7 +195,7 @@ class Journal:
 
     async def post(self, reply: Reply) -> None:
         """Put a message into the outbox, once for each of its ids."""
-        await self._database.run(lambda db: _put(db, reply))
+        await self._database.run(lambda db: put_reply(db, reply))
 
     async def next_reply(self, channel: str) -> Reply | None:
         """Return the oldest reply of a channel that is not finished."""
@@ -240,7 +240,7 @@ class Journal:
         )
 
 
-def _put(db: sqlite3.Connection, reply: Reply | None) -> None:
+def put_reply(db: sqlite3.Connection, reply: Reply | None) -> None:
     """Put a reply into the outbox, unless it stands there already."""
     if reply is not None:
         out, target = reply.message, reply.target
