@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from rustyclaw import Message, Outbound, RunOptions, Text
+from rustyclaw import Message, Text
 
 from rustyclaw_server.wire.frames import clean
 from rustyclaw_server.wire.runs import LiveRun
@@ -57,7 +57,7 @@ class SystemEvents:
             prompt, message=replace(message, content=(head, *message.content))
         )
 
-    def wake(self, text: str, *, now: bool, session: str = "main") -> str:
+    async def wake(self, text: str, *, now: bool, session: str = "main") -> str:
         """Tell a session something, at once or with its next message.
 
         At once means a run, whose answer goes to the chat that the session last used.
@@ -73,16 +73,9 @@ class SystemEvents:
             return ""
         run = LiveRun(run_id=str(uuid4()), key=key)
         message = Message.user(f"System: {clean(text)[:_CHARS]}")
-        self._server.runs.start(run, message, RunOptions(run_id=run.run_id))
-        gateway.spawn(self._deliver, run)
-        return run.run_id
-
-    async def _deliver(self, run: LiveRun) -> None:
-        await run.done.wait()
-        gateway = self._server.gateway
-        info = await gateway.state.sessions.get(run.key)
+        info = await gateway.state.sessions.get(key)
         target = info.last_target if info else None
-        text = run.result.text if run.result else ""
-        if text and target is not None and target.channel in gateway.deliveries:
-            out = Outbound(text=text, id=f"wake:{run.run_id}")
-            await gateway.post(target, out, run.key)
+        if target is not None and target.channel not in gateway.deliveries:
+            target = None
+        await self._server.runs.start(run, message, target=target)
+        return run.run_id

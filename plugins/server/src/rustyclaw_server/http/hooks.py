@@ -12,7 +12,6 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
@@ -21,7 +20,6 @@ from pydantic.alias_generators import to_camel
 from rustyclaw import (
     ConfigError,
     Message,
-    Outbound,
     RunOptions,
     RustyclawError,
     SessionError,
@@ -195,7 +193,7 @@ class Hooks:
         gateway = self._server.gateway
         text = f"[An event from a webhook]\n{Marks().around(params.text)}"
         if params.mode == "now":
-            self._start(gateway.key("main"), text, RunOptions(system=NOTICE))
+            await self._start(gateway.key("main"), text, RunOptions(system=NOTICE))
         else:
             await gateway.inject("main", Message.user(f"{text}\n{NOTICE}"))
         return {"ok": True, "mode": params.mode}
@@ -221,9 +219,10 @@ class Hooks:
         )
         text = f"[Task of the webhook {name}]\n{Marks().around(params.message)}"
         key = self._session(params.session_key, agent_id)
-        run = self._start(key, text, options)
+        target = None
         if params.deliver:
-            gateway.spawn(self._deliver, run, params.channel, params.to)
+            target = await self._target_of(key, params.channel, params.to)
+        run = await self._start(key, text, options, target)
         return {"ok": True, "runId": run.run_id}
 
     async def _mapped(
@@ -238,8 +237,8 @@ class Hooks:
             lambda match: marks.around(_value(facts, match[1])), mapping.message
         )
         key = self._session(mapping.session_key, agent_id)
-        run = self._start(key, text, RunOptions(system=NOTICE))
-        gateway.spawn(self._deliver, run, "last", None)
+        target = await self._target_of(key, "last", None)
+        run = await self._start(key, text, RunOptions(system=NOTICE), target)
         return {"ok": True, "runId": run.run_id}
 
     def _is_model(self, model: str) -> bool:
@@ -254,28 +253,23 @@ class Hooks:
         self._server.gateway.config.agent(full.split(":")[1])
         return full
 
-    def _start(self, key: str, text: str, options: RunOptions) -> LiveRun:
+    async def _start(
+        self, key: str, text: str, options: RunOptions, target: Target | None = None
+    ) -> LiveRun:
         run = LiveRun(run_id=str(uuid4()), key=key)
-        options = replace(options, run_id=run.run_id)
-        return self._server.runs.start(run, Message.user(text), options)
+        return await self._server.runs.start(run, Message.user(text), options, target)
 
-    async def _deliver(self, run: LiveRun, channel: str, to: str | None) -> None:
-        """Send the answer to the chat that was named, or that the owner last used."""
-        await run.done.wait()
-        if run.result is None or not run.result.text:
-            return
-        gateway, target = self._server.gateway, None
+    async def _target_of(self, key: str, channel: str, to: str | None) -> Target | None:
+        """Return the chat that was named, or that the owner last used."""
         if to and channel != "last":
-            target = Target(channel=channel, chat_id=to)
-        else:
-            agent_id = run.key.split(":")[1]
-            main = await gateway.state.sessions.get(f"agent:{agent_id}:main")
-            target = main.last_target if main else None
+            return Target(channel=channel, chat_id=to)
+        agent_id = key.split(":")[1]
+        main = await self._server.gateway.state.sessions.get(f"agent:{agent_id}:main")
+        target = main.last_target if main else None
         if target is None or channel not in ("last", target.channel):
-            logger.info("the answer of hook run %s has no chat to go to", run.run_id)
-            return
-        out = Outbound(text=run.result.text, id=f"hook:{run.run_id}")
-        await gateway.post(target, out, run.key)
+            logger.info("the answer of a hook in %s has no chat to go to", key)
+            return None
+        return target
 
 
 def fields_of(template: str) -> list[str]:

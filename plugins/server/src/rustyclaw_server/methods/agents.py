@@ -363,11 +363,10 @@ async def agents_spawn(params: SpawnParams, context: Context) -> dict[str, Any]:
         server.dedupe.keep(f"agents.spawn:{run_id}", None)
         raise
     options = RunOptions(
-        run_id=run_id,
         model=params.model,
         thinking=params.thinking,
         timeout_seconds=params.timeout_seconds,
     )
     run = LiveRun(run_id=run_id, key=key)
-    server.runs.start(run, Message.user(clean(params.task)), options)
+    await server.runs.start(run, Message.user(clean(params.task)), options)
     return answer

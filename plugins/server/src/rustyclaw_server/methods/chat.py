@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid5
 
 import anyio
 from pydantic import Field
-from rustyclaw import Message, MethodError, RunOptions, RustyclawError, SessionError
+from rustyclaw import (
+    Message,
+    MethodError,
+    RunOptions,
+    RustyclawError,
+    SessionError,
+    Target,
+)
 
 from rustyclaw_server.auth.scopes import ADMIN, READ, WRITE
 from rustyclaw_server.methods.base import Context, Loose, method
@@ -106,8 +113,9 @@ async def chat_send(params: SendParams, context: Context) -> dict[str, Any]:
         raise MethodError("message or attachment required")
     if text.strip().lower() in _STOP_WORDS:
         return _abort_all(params.session_key, key, context)
-    if known := server.runs.get(run_id):
-        return _again(known)
+    if known := await server.runs.find(run_id, _queued(run_id)):
+        is_queued = known.run_id != run_id
+        return {"runId": run_id, "status": "ok"} if is_queued else _again(known)
     if server.dedupe.get(f"chat:{run_id}"):
         return {"runId": run_id, "status": "ok"}
     gateway.config.agent(key.split(":")[1])  # an unknown agent is an error now
@@ -122,7 +130,7 @@ async def chat_send(params: SendParams, context: Context) -> dict[str, Any]:
         return {"runId": run_id, "status": "started"}
     is_busy = bool(server.runs.active_in(key)) or _is_busy(context, key)
     run = LiveRun(
-        run_id=str(uuid4()) if is_busy else run_id,
+        run_id=_queued(run_id) if is_busy else run_id,
         key=key,
         raw_key=params.session_key,
         verbose=server.runs.verbose_of.get(key, "off"),
@@ -130,14 +138,18 @@ async def chat_send(params: SendParams, context: Context) -> dict[str, Any]:
     )
     _watch_tools(run, context)
     options = RunOptions(
-        run_id=run.run_id,
         thinking=params.thinking,
         timeout_seconds=params.timeout_ms / 1000 if params.timeout_ms else None,
     )
     if is_busy:  # it waits for its turn, under an id of ours
         server.runs.end_silently(key, run_id)
-    server.runs.start(run, Message.user(text, *media), options)
+    await server.runs.start(run, Message.user(text, *media), options)
     return {"runId": run_id, "status": "started"}
+
+
+def _queued(run_id: str) -> str:
+    """Return the id that a run gets if its session is busy: the same each time."""
+    return str(uuid5(NAMESPACE_OID, run_id))
 
 
 def _again(run: LiveRun) -> dict[str, Any]:
@@ -264,7 +276,7 @@ class AgentParams(Wire):
 async def agent(params: AgentParams, context: Context) -> dict[str, Any]:
     """Run an agent: a first answer when it is accepted, a second one at its end."""
     server, run_id = context.server, params.idempotency_key
-    known = server.runs.get(run_id)
+    known = await server.runs.find(run_id)
     if known is None:
         if context.gateway.draining:
             text = "the gateway is stopping; try again later"
@@ -299,15 +311,12 @@ async def _start_agent(params: AgentParams, context: Context) -> LiveRun:
     )
     _watch_tools(run, context)
     options = RunOptions(
-        run_id=run.run_id,
         thinking=params.thinking,
         system=params.extra_system_prompt or "",
         timeout_seconds=params.timeout or None,
     )
-    server.runs.start(run, Message.user(text, *media), options)
-    if params.deliver:
-        gateway.spawn(_deliver, run, params, context)
-    return run
+    target = await _target_of(params, key, context) if params.deliver else None
+    return await server.runs.start(run, Message.user(text, *media), options, target)
 
 
 async def _session_of(params: AgentParams, context: Context) -> str:
@@ -340,27 +349,19 @@ async def _session_of(params: AgentParams, context: Context) -> str:
     return name
 
 
-async def _deliver(run: LiveRun, params: AgentParams, context: Context) -> None:
-    """Send the answer of a run to the chat that was named, or that was last used."""
-    from rustyclaw import Outbound, Target
-
-    await run.done.wait()
-    if run.result is None or not run.result.text:
-        return
+async def _target_of(params: AgentParams, key: str, context: Context) -> Target | None:
+    """Return the chat that was named, or that the session used last."""
     gateway = context.gateway
     channel = params.reply_channel or params.channel or "last"
-    info = await gateway.state.sessions.get(run.key)
-    target = info.last_target if info else None
     if params.to and channel in gateway.deliveries:
-        target = Target(
+        return Target(
             channel=channel,
             chat_id=params.to,
             account_id=params.reply_account_id or params.account_id or "default",
             thread_id=params.thread_id,
         )
-    if target is not None:
-        out = Outbound(text=run.result.text, id=f"agent:{run.run_id}")
-        await gateway.post(target, out, run.key)
+    info = await gateway.state.sessions.get(key)
+    return info.last_target if info else None
 
 
 def result_of(result: RunResult) -> dict[str, Any]:
@@ -405,7 +406,7 @@ class WaitResult(Wire):
 @method("agent.wait", scope=WRITE, params=WaitParams, result=WaitResult)
 async def agent_wait(params: WaitParams, context: Context) -> dict[str, Any]:
     """Wait for the end of a run, but not longer than 30 s or what was said."""
-    run = context.server.runs.get(params.run_id)
+    run = await context.server.runs.find(params.run_id)
     limit = _WAIT_MS if params.timeout_ms is None else params.timeout_ms
     with anyio.move_on_after(limit / 1000):
         while run is None:  # it may be about to be started

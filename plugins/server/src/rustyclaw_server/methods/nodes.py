@@ -199,9 +199,9 @@ async def node_event(params: EventParams, context: Context) -> dict[str, Any]:
             is_new = params.event == "chat.subscribe"
             (hub.subscribe if is_new else hub.unsubscribe)(connection, key)
     elif params.event == "voice.transcript":
-        _run(_text(facts, "text"), facts, context)
+        await _run(_text(facts, "text"), facts, context)
     elif params.event == "agent.request":
-        _run(_text(facts, "message"), facts, context)
+        await _run(_text(facts, "message"), facts, context)
     return {"ok": True}
 
 
@@ -220,7 +220,7 @@ def _text(facts: dict[str, Any], name: str) -> str:
     return clean(value).strip() if isinstance(value, str) else ""
 
 
-def _run(text: str, facts: dict[str, Any], context: Context) -> None:
+async def _run(text: str, facts: dict[str, Any], context: Context) -> None:
     """Start a run for a node; a node has no say in tools, models or the prompt."""
     if not text:
         return
@@ -241,11 +241,9 @@ def _run(text: str, facts: dict[str, Any], context: Context) -> None:
     seconds = facts.get("timeoutSeconds")
     limit = float(seconds) if isinstance(seconds, int) and seconds > 0 else None
     options = RunOptions(
-        run_id=run.run_id,
-        thinking=_text(facts, "thinking") or None,
-        timeout_seconds=limit,
+        thinking=_text(facts, "thinking") or None, timeout_seconds=limit
     )
-    runs.start(run, Message.user(text, *media), options)
+    await runs.start(run, Message.user(text, *media), options)
 
 
 # --- Words that wake ------------------------------------------------------------------

@@ -232,7 +232,9 @@ async def wake(params: WakeParams, context: Context) -> dict[str, Any]:
         raise MethodError(text, code="UNAVAILABLE")
     now = params.mode == "now"
     session = params.session_key or "main"
-    run_id = context.server.system_events.wake(params.text, now=now, session=session)
+    run_id = await context.server.system_events.wake(
+        params.text, now=now, session=session
+    )
     return {"ok": True, **({"runId": run_id} if run_id else {})}
 
 

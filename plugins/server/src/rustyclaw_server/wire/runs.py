@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
@@ -19,8 +18,8 @@ from rustyclaw import (
     Compacted,
     GatewayEvent,
     RunEnded,
+    RunOptions,
     RunStarted,
-    RustyclawError,
     TextDelta,
     ThinkingDelta,
     ToolEnded,
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
         Message,
         Notice,
         RunEvent,
-        RunOptions,
         RunResult,
+        Target,
         ToolCall,
     )
 
@@ -120,23 +119,56 @@ class RunBook:
 
     # --- Starting and stopping --------------------------------------------------------
 
-    def start(self, run: LiveRun, message: Message, options: RunOptions) -> LiveRun:
-        """Start a run, or queue it behind the one of its session."""
+    async def start(
+        self,
+        run: LiveRun,
+        message: Message,
+        options: RunOptions | None = None,
+        target: Target | None = None,
+    ) -> LiveRun:
+        """Start a run, or queue it behind the one of its session.
+
+        It is durable when this returns: a gateway that stops or is killed before the
+        end leaves it to the next one, which tells of it under the same id.
+
+        :param options: The id is that of the run.
+        :param target: A chat that the answer goes to as well.
+        :raises RustyclawError: It was not taken.
+        """
+        if known := self._runs.get(run.run_id):
+            return known
         self._keep(run)
-        self._gateway.spawn(self._drive, run, message, options)
+        options = replace(options or RunOptions(), run_id=run.run_id)
+        try:
+            await self._gateway.submit(
+                message, session=run.key, options=options, target=target
+            )
+        except BaseException:
+            del self._runs[run.run_id]
+            run.ended_at, run.error = _now(), "it was not taken"
+            run.done.set()
+            raise
         return run
 
-    async def _drive(self, run: LiveRun, message: Message, options: RunOptions) -> None:
-        problem = "the run ended without an answer"
-        try:
-            answer = self._gateway.run(message, session=run.key, options=options)
-            async with aclosing(answer) as events:
-                async for _ in events:  # `hear` has been told of each
-                    pass
-        except RustyclawError as exc:
-            problem = str(exc)
-        if not run.ended_at:  # it was never begun
-            self._fail(run, problem, run.raw_key or run.key)
+    async def find(self, *run_ids: str) -> LiveRun | None:
+        """Return the first run that is known here, or was to an earlier process."""
+        for run_id in run_ids:
+            if known := self._runs.get(run_id):
+                return known
+        found = await self._gateway.submitted(*run_ids)
+        if found is None:
+            return None
+        request, result = found
+        if known := self._runs.get(request.run_id):  # meanwhile
+            return known
+        run = LiveRun(run_id=request.run_id, key=request.session)
+        if result is not None:
+            run.result, run.ended_at = result, _now()
+            run.error = result.error.message if result.error else ""
+            run.aborted = "stop" if result.aborted else ""
+            run.done.set()
+        self._keep(run)
+        return run
 
     def abort(self, run: LiveRun, reason: StopReason) -> bool:
         """Abort a run; clients are told at once, and not again when it has ended."""
