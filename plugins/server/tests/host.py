@@ -7,6 +7,7 @@ every 20 ms.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -53,6 +54,8 @@ async def serve(home: Path) -> int:
         facts = home / "gateway.json"
         print(json.dumps({"served": facts.exists()}), flush=True)
         await gateway.serve()
+    if gateway.stop_reason == "restart":
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     return 1 if gateway.stop_reason == "failed" else 0
 
 

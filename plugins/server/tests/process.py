@@ -49,6 +49,15 @@ class Process:
         """Send a signal."""
         self.child.send_signal(number)
 
+    async def served(self) -> None:
+        """Wait until it is there, for the first time or after a restart in place."""
+        assert self.child.stdout is not None
+        async with asyncio.timeout(60):
+            line = await self.child.stdout.readline()
+        assert line, self.log
+        assert json.loads(line)["served"], self.log
+        self.url = json.loads((self.home / "gateway.json").read_text())["url"]
+
     async def ended(self, seconds: float = 30.0) -> int:
         """Wait for its end; return the exit code, negative for a signal."""
         async with asyncio.timeout(seconds):
@@ -57,7 +66,10 @@ class Process:
 
 @asynccontextmanager
 async def started(
-    home: Path, settings: Mapping[str, Any] | None = None, token: str = TOKEN
+    home: Path,
+    settings: Mapping[str, Any] | None = None,
+    token: str = TOKEN,
+    **sections: Any,
 ) -> AsyncIterator[Process]:
     """Start a gateway of a home; it is killed at the end, if it still runs."""
     home.mkdir(parents=True, exist_ok=True)
@@ -66,6 +78,7 @@ async def started(
         "agents": {"defaults": {"model": "fake/fake"}},
         "hooks": {"server": section},
         "logging": {"level": "info"},
+        **sections,
     }
     (home / "config.yaml").write_text(yaml.safe_dump(config))
     env = {k: v for k, v in os.environ.items() if not k.startswith("RUSTYCLAW_")}
@@ -77,13 +90,9 @@ async def started(
             env=env,
         )
     try:
-        assert child.stdout is not None
-        async with asyncio.timeout(60):
-            line = await child.stdout.readline()
-        assert line, (home / "log").read_text()
-        assert json.loads(line)["served"], (home / "log").read_text()
-        url = json.loads((home / "gateway.json").read_text())["url"]
-        yield Process(child=child, home=home, url=url)
+        process = Process(child=child, home=home, url="")
+        await process.served()
+        yield process
     finally:
         if child.returncode is None:
             child.kill()

@@ -101,6 +101,63 @@ async def test_intake_stops_at_once(tmp_path: Path) -> None:
         assert await process.ended() == 0
 
 
+async def answered(client: Client, number: int) -> str:
+    """Wait for the end of a run that an earlier process began; return its answer."""
+    run_id = f"run-{number}"
+    waited = await client.ask("agent.wait", 30.0, runId=run_id, timeoutMs=30_000)
+    assert waited["status"] == "ok"
+    said = await history(client, f"s{number}")
+    assert [role for role, _ in said] == ["user", "assistant"]
+    return said[1][1]
+
+
+@pytest.mark.parametrize("by", ["SIGTERM", "SIGKILL", "gateway.restart"])
+async def test_a_run_that_is_cut_off_is_resumed_once(by: str, tmp_path: Path) -> None:
+    """Three runs, of which two go on, and one waits for the first."""
+    device, hasty = Device(), {"drain_seconds": 0.1}
+    async with started(tmp_path, gateway=hasty) as process:
+        clients = [Client(process.url, token=TOKEN, device=device) for _ in range(2)]
+        for client in clients:
+            await client.open()
+            await client.connect()
+        await talking(process, clients)
+        waits = {"sessionKey": "s0", "message": "next", "idempotencyKey": "run-2"}
+        await clients[0].ask("agent", **waits)  # that it is accepted
+        if by == "gateway.restart":
+            await clients[0].ask(by, delayMs=0)
+            await process.served()
+        else:
+            process.signal(signal.Signals[by])
+            await process.ended()
+        for client in clients:
+            code, _ = await client.closed()
+            assert code == (1006 if by == "SIGKILL" else 1012)
+            states = [e["payload"]["state"] for e in client.events("chat")]
+            assert {*states} == {"delta"}
+            await client.close()
+        if by == "gateway.restart":
+            await resumed(process, device)
+    if by != "gateway.restart":
+        async with started(tmp_path, gateway=hasty) as process:
+            await resumed(process, device)
+
+
+async def resumed(process: Process, device: Device) -> None:
+    """Check that clients get the answers to what they sent to an earlier process."""
+    async with Client(process.url, token=TOKEN, device=device) as client:
+        again = await client.ask("chat.send", **slowly(1))
+        assert again["status"] in ("in_flight", "ok")
+        assert (await answered(client, 1)).split() == [f"w{n}" for n in range(WORDS)]
+        waits = {"sessionKey": "s0", "message": "next", "idempotencyKey": "run-2"}
+        pending = await client.request("agent", waits)
+        while "result" not in (answer := await pending.answer(30)):
+            assert answer["status"] == "accepted"
+        assert answer["result"]["payloads"][0]["text"].endswith("next")
+        said = await history(client, "s0")
+        assert [role for role, _ in said] == ["user", "assistant"] * 2
+        assert said[1][1].split() == [f"w{n}" for n in range(WORDS)]
+
+
 @pytest.mark.parametrize("clean", [False, True])
 async def test_after_a_kill_clients_go_on(clean: bool, tmp_path: Path) -> None:
     device = Device()
@@ -119,9 +176,9 @@ async def test_after_a_kill_clients_go_on(clean: bool, tmp_path: Path) -> None:
     async with started(tmp_path) as process:
         shown = {"deviceToken": hello["auth"]["deviceToken"]}
         async with Client(process.url, shown=shown, device=device) as client:
-            said = await history(client, "s0")
-            assert len([role for role, _ in said if role == "user"]) <= 1
-            sent = {"sessionKey": "s0", "message": "hi", "idempotencyKey": "again"}
+            if not clean:
+                assert len((await answered(client, 0)).split()) == WORDS
+            sent = {"sessionKey": "s1", "message": "hi", "idempotencyKey": "again"}
             await client.ask("chat.send", **sent)
             final = await client.event("chat", state="final", runId="again")
             assert final["message"]["content"][0]["text"].split()[-1] == "hi"
