@@ -24,9 +24,11 @@ from rustyclaw import (
     Gateway,
     Inbound,
     Inbox,
+    Message,
     ModelRequest,
     Outbound,
     Provider,
+    RunOptions,
     Sender,
     Sent,
     StreamEvent,
@@ -61,16 +63,29 @@ class WireChannel(Channel):
                     self._drafts[frame["receipt"]] = frame.get("draft", "")
                     self._receipts[frame["receipt"]].set()
                     continue
-                target = Target(channel="wire", chat_id=frame["chat"])
-                await inbox.accept(
-                    Inbound(
-                        message_id=frame["id"],
-                        sender=Sender(id=frame["chat"]),
-                        target=target,
-                        text=frame["text"],
-                    )
-                )
+                await self._take(frame, inbox)
                 await self._write({"ack": frame["id"]})
+
+    async def _take(self, frame: dict[str, str], inbox: Inbox) -> None:
+        """Accept a message; or, as a client of a server would, submit a run."""
+        target = Target(channel="wire", chat_id=frame["chat"])
+        if frame["source"].startswith("run:"):
+            assert isinstance(inbox, Gateway)
+            await inbox.submit(
+                Message.user(frame["text"]),
+                session=f"task-{frame['chat']}",
+                options=RunOptions(run_id=frame["id"]),
+                target=target,
+            )
+            return
+        await inbox.accept(
+            Inbound(
+                message_id=frame["id"],
+                sender=Sender(id=frame["chat"]),
+                target=target,
+                text=frame["text"],
+            )
+        )
 
     async def send(self, target: Target, message: Outbound) -> Sent:
         frame = {"send": message.id, "chat": target.chat_id, "text": message.text}

@@ -1,5 +1,6 @@
 """Kill -9 at random moments: each accepted message is answered exactly once.
 
+Every third one is no message of a chat but a run that was submitted, as clients do.
 The answers are shown as drafts while they grow. A kill may leave a draft behind only
 as long as it says nothing: its id is on the disk before any word of it is shown.
 """
@@ -44,7 +45,9 @@ class Platform:
         self.count += 1
         name = f"m{self.count}"
         chat = f"chat{self.count % CHATS}"
-        self.waiting[name] = {"id": name, "chat": chat, "text": f"question {name}"}
+        kind = "run" if self.count % 3 == 0 else "wire:default"
+        frame = {"id": name, "chat": chat, "text": f"question {name}"}
+        self.waiting[name] = frame | {"source": f"{kind}:{name}"}
         self.write(self.waiting[name])
         if random_.random() < 0.2:  # platforms redeliver what they should not
             self.write(self.waiting[name])
@@ -172,7 +175,7 @@ def test_no_message_is_lost_or_answered_twice(tmp_path: Path) -> None:
     found = entries(tmp_path)
     asked = Counter(e["source"] for e in found if e.get("source"))
     answered = Counter(source for e in found for source in e.get("answers", ()))
-    wanted = {f"wire:default:{name}" for name in platform.waiting}
+    wanted = {frame["source"] for frame in platform.waiting.values()}
     assert set(asked) == wanted
     assert set(answered) == wanted
     assert set(asked.values()) == {1}, "a user's message stands once in the transcript"

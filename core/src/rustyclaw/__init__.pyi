@@ -97,6 +97,7 @@ from rustyclaw.runs import (
     RunError as RunError,
     RunEvent as RunEvent,
     RunOptions as RunOptions,
+    RunRequest as RunRequest,
     RunResult as RunResult,
     RunStarted as RunStarted,
     ToolEnded as ToolEnded,
