@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from rustyclaw import ProviderError, ThinkingDelta, ToolContext, tool
+from rustyclaw import ProviderError, ThinkingDelta, ToolContext, ToolResult, tool
 from rustyclaw.testing import FakeProvider, call
 
 from .client import READ, WRITE, Client, Failed
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 @tool(name="exec")
-async def run_command(command: str, context: ToolContext) -> str:
+async def run_command(command: str, context: ToolContext) -> ToolResult:
     """Run a command."""
-    return "hello-from-tool"
+    return ToolResult(text="hello-from-tool", details={"exit_code": 0})
 
 
 @pytest.fixture
@@ -397,6 +397,36 @@ class TestTools:
             assert differences(theirs, [payload], extra=extra) == []
         for one, two in pairwise(deltas):
             assert text_of(two).startswith(text_of(one))
+
+    @pytest.mark.parametrize("verbose", ["off", "full"])
+    async def test_protocol_4_shows_what_is_worked_on(
+        self, verbose: str, running: Running
+    ) -> None:
+        newer = await running.client(protocol=(4, 4), caps=["tool-events"])
+        older = await running.client(caps=["tool-events"])
+        await newer.ask("sessions.patch", key="main", verboseLevel=verbose)
+        await send(newer, "go")
+        for client in (newer, older):
+            await client.event("chat", state="final")
+
+        def items(phase: str, payloads: Iterable[dict[str, Any]]) -> list[Any]:
+            shown = [p for p in payloads if p["stream"] in ("item", "command_output")]
+            return [p for p in shown if p["data"]["phase"] == phase]
+
+        ours = [f["payload"] for f in newer.events("agent")]
+        theirs = events("v4-chat-tool", "agent")
+        # where a command ran is not ours to tell; the rest is for who may see results
+        missing = ["[].data.cwd"] + ["[].data.summary"] * (verbose == "off")
+        for phase in ("start", "end"):
+            wanted = items(phase, theirs)
+            if verbose == "off":
+                wanted = [p for p in wanted if p["stream"] == "item"]
+            mine = items(phase, ours)
+            assert [p["stream"] for p in mine] == [p["stream"] for p in wanted]
+            assert differences(wanted, mine, missing=missing) == []
+        assert not items("end", (f["payload"] for f in older.events("agent")))
+        for output in (p["data"] for p in ours if p["stream"] == "command_output"):
+            assert (output["output"], output["exitCode"]) == ("hello-from-tool", 0)
 
 
 class TestJoining:

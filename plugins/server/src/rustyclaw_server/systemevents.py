@@ -11,7 +11,7 @@ from uuid import uuid4
 from rustyclaw import Message, Text
 
 from rustyclaw_server.wire.frames import clean
-from rustyclaw_server.wire.runs import LiveRun
+from rustyclaw_server.wire.liverun import LiveRun
 
 if TYPE_CHECKING:
     from rustyclaw import Prompt

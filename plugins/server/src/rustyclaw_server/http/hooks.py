@@ -32,7 +32,7 @@ from rustyclaw_server.http.answers import Refused, answer_json, plain_error, ref
 from rustyclaw_server.http.body import read_model
 from rustyclaw_server.http.guard import bearer, caller_of
 from rustyclaw_server.http.untrusted import NOTICE, Marks
-from rustyclaw_server.wire.runs import LiveRun
+from rustyclaw_server.wire.liverun import LiveRun
 
 if TYPE_CHECKING:
     from starlette.requests import Request

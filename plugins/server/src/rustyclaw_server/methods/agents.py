@@ -26,7 +26,7 @@ from rustyclaw_server.auth.scopes import ADMIN, READ, WRITE
 from rustyclaw_server.methods.base import Anything, Context, Loose, method
 from rustyclaw_server.methods.config import announce
 from rustyclaw_server.wire.frames import Wire, clean
-from rustyclaw_server.wire.runs import LiveRun
+from rustyclaw_server.wire.liverun import LiveRun
 
 #: A task may hand on a part of itself so often.
 _MAX_DEPTH = 3

@@ -26,7 +26,8 @@ from rustyclaw_server.methods.base import Context, Loose, method
 from rustyclaw_server.wire.attachments import media_of
 from rustyclaw_server.wire.frames import Wire, clean
 from rustyclaw_server.wire.history import history
-from rustyclaw_server.wire.runs import LiveRun, injected, usage_of
+from rustyclaw_server.wire.liverun import LiveRun
+from rustyclaw_server.wire.words import injected, usage_of
 
 if TYPE_CHECKING:
     from rustyclaw import RunResult

@@ -16,7 +16,7 @@ from rustyclaw_server.auth.scopes import NODE, PAIRING, READ, WRITE
 from rustyclaw_server.methods.base import Anything, Context, Loose, method
 from rustyclaw_server.wire.attachments import media_of
 from rustyclaw_server.wire.frames import Wire, clean
-from rustyclaw_server.wire.runs import LiveRun
+from rustyclaw_server.wire.liverun import LiveRun
 
 _MAX_TRIGGERS, _TRIGGER_CHARS = 32, 64
 Id = Field(min_length=1, max_length=256)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from rustyclaw import (
@@ -27,7 +27,10 @@ from rustyclaw import (
 )
 
 from rustyclaw_server.auth.scopes import READ
+from rustyclaw_server.wire import items
 from rustyclaw_server.wire.frames import clean
+from rustyclaw_server.wire.liverun import BREAK, LiveRun, StopReason
+from rustyclaw_server.wire.words import assistant, now_ms, usage_of
 
 if TYPE_CHECKING:
     from rustyclaw import (
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         RunResult,
         Target,
         ToolCall,
+        ToolResult,
     )
 
     from rustyclaw_server.wire.hub import Hub
@@ -45,51 +49,6 @@ if TYPE_CHECKING:
 _THROTTLE_SECONDS = 0.15
 _KEPT_SECONDS = 600.0
 _KEPT = 1000
-#: Between two assistant messages of a run.
-_BREAK = "\n\n"
-
-StopReason = Literal["rpc", "stop", "timeout"]
-
-
-@dataclass(slots=True, kw_only=True)
-class LiveRun:
-    """A run that clients may hear of, until some minutes after its end.
-
-    :param key: The full session key.
-    :param raw_key: The key as the client wrote it, which some events repeat.
-    :param tool_conns: Connections that are told of its tools.
-    :param verbose: ``full`` shows them the results as well.
-    """
-
-    run_id: str
-    key: str
-    raw_key: str = ""
-    tool_conns: set[str] = field(default_factory=set)
-    verbose: str = "off"
-    reasoning: str = "off"
-    started_at: int = 0
-    ended_at: int = 0
-    error: str = ""
-    result: RunResult | None = None
-    aborted: str = ""
-    done: anyio.Event = field(default_factory=anyio.Event)
-    _seq: int = 0
-    _pieces: list[str] = field(default_factory=list)
-    _unsent: list[str] = field(default_factory=list)
-    _earlier: list[str] = field(default_factory=list)
-    _thoughts: list[str] = field(default_factory=list)
-    _begins_anew: bool = False
-    _sent_at: float = 0.0
-
-    @property
-    def text(self) -> str:
-        """What the current assistant message says so far."""
-        return "".join(self._pieces)
-
-    @property
-    def whole(self) -> str:
-        """What the run has said so far, in all of its assistant messages."""
-        return _BREAK.join(filter(None, (*self._earlier, self.text)))
 
 
 class RunBook:
@@ -145,7 +104,7 @@ class RunBook:
             )
         except BaseException:
             del self._runs[run.run_id]
-            run.ended_at, run.error = _now(), "it was not taken"
+            run.ended_at, run.error = now_ms(), "it was not taken"
             run.done.set()
             raise
         return run
@@ -163,7 +122,7 @@ class RunBook:
             return known
         run = LiveRun(run_id=request.run_id, key=request.session)
         if result is not None:
-            run.result, run.ended_at = result, _now()
+            run.result, run.ended_at = result, now_ms()
             run.error = result.error.message if result.error else ""
             run.aborted = "stop" if result.aborted else ""
             run.done.set()
@@ -241,18 +200,21 @@ class RunBook:
             case ThinkingDelta(text=text) if text:
                 self._think(run, text)
             case RunStarted():
-                run.started_at = _now()
+                run.started_at = now_ms()
                 self._agent(run, "lifecycle", phase="start", startedAt=run.started_at)
             case ToolStarted(call=call):
                 self._flush(run)
                 run._begins_anew = True
+                run._called_at[call.id] = now_ms()
                 self._tool(run, call, phase="start", args=dict(call.arguments))
+                self._items(run, call)
             case ToolEnded(call=call, result=result):
                 facts: dict[str, Any] = {"isError": result.is_error}
-                facts["meta"] = _meta(call)
+                facts["meta"] = items.hint(call)
                 content = [{"type": "text", "text": clean(result.text)}]
                 facts["result"] = {"content": content}
                 self._tool(run, call, phase="result", **facts)
+                self._items(run, call, result)
             case Compacted():
                 self._agent(run, "compaction", phase="start")
                 self._agent(run, "compaction", phase="end", willRetry=True)
@@ -301,13 +263,13 @@ class RunBook:
             is_first = len(delta) == len(run.text)
             newer = {
                 "message": assistant(run.whole),
-                "deltaText": f"{_BREAK if is_first else ''}{delta}",
+                "deltaText": f"{BREAK if is_first else ''}{delta}",
             }
         self._chat(run, "delta", facts, newer=newer, droppable=True)
 
     def _end(self, run: LiveRun, result: RunResult) -> None:
         self._flush(run)
-        run.result, run.ended_at = result, _now()
+        run.result, run.ended_at = result, now_ms()
         if result.error is not None and not run.aborted:
             self._fail(run, result.error.message)
             return
@@ -332,7 +294,7 @@ class RunBook:
         self._chat(run, "final", facts, newer=newer)
 
     def _fail(self, run: LiveRun, problem: str, key: str = "") -> None:
-        run.ended_at = run.ended_at or _now()
+        run.ended_at = run.ended_at or now_ms()
         run.error = str(self._gateway.redact(problem))
         facts = {"error": run.error, "endedAt": run.ended_at}
         self._agent(run, "lifecycle", phase="error", **facts)
@@ -356,19 +318,41 @@ class RunBook:
     ) -> dict[str, Any]:
         run._seq += 1
         payload = {"runId": run.run_id, "stream": stream, "data": data}
-        return payload | {"seq": run._seq, "ts": _now(), "sessionKey": run.key}
+        return payload | {"seq": run._seq, "ts": now_ms(), "sessionKey": run.key}
 
     def _tool(self, run: LiveRun, call: ToolCall, **data: Any) -> None:
         """Tell of a tool: the whole to who asked for it, else without the result."""
         named = {"name": call.name, "toolCallId": call.id}
         whole = self._gateway.redact({**data, **named})
         payload = self._agent_payload(run, "tool", dict(whole))  # type: ignore[call-overload]  # a mapping stays one
-        watching = {c.id for c in self._hub if "tool-results" in c.caps and c.reads}
+        watching = self._watching()
         self._hub.send_to(watching, "agent", payload)
         told = run.tool_conns - watching
         if told and run.verbose != "full":
             payload["data"].pop("result", None)
         self._hub.send_to(told, "agent", payload)
+
+    def _items(
+        self, run: LiveRun, call: ToolCall, result: ToolResult | None = None
+    ) -> None:
+        """Tell those of protocol 4 who hear of tools what the run works on."""
+        newer = {c.id for c in self._hub if c.protocol >= 4}
+        watching = self._watching() & newer
+        groups = ((watching, True), ((run.tool_conns & newer) - watching, False))
+        at = run._called_at.get(call.id, now_ms())
+        for connections, sees in groups:
+            shown = items.begun(call, at)
+            if result is not None:
+                sees = sees or run.verbose == "full"
+                shown = items.ended(call, result, at, now_ms(), sees)
+            for stream, data in shown if connections else ():
+                data = dict(self._gateway.redact(data))  # type: ignore[call-overload]  # a mapping stays one
+                payload = self._agent_payload(run, stream, data)
+                self._hub.send_to(connections, "agent", payload)
+
+    def _watching(self) -> set[str]:
+        """Return the connections that are told the results of tools."""
+        return {c.id for c in self._hub if "tool-results" in c.caps and c.reads}
 
     def _chat(
         self,
@@ -390,44 +374,3 @@ class RunBook:
             session=run.key,
             droppable=droppable,
         )
-
-
-def assistant(text: str) -> dict[str, Any]:
-    """Return an assistant's message as clients know it."""
-    content = [{"type": "text", "text": text}]
-    return {"role": "assistant", "content": content, "timestamp": _now()}
-
-
-def injected(text: str) -> dict[str, Any]:
-    """Return an assistant's message that the gateway itself has written."""
-    kinds = ("input", "output", "cacheRead", "cacheWrite", "total")
-    usage = {**dict.fromkeys((*kinds[:4], "totalTokens"), 0)}
-    return {
-        **assistant(text),
-        "stopReason": "stop",
-        "usage": {**usage, "cost": dict.fromkeys(kinds, 0)},
-        "api": "rustyclaw",
-        "provider": "openclaw",
-        "model": "gateway-injected",
-    }
-
-
-def usage_of(usage: Any) -> dict[str, int]:
-    """Return tokens as clients know them."""
-    return {
-        "input": usage.input_tokens,
-        "output": usage.output_tokens,
-        "cacheRead": usage.cache_read_tokens,
-        "cacheWrite": usage.cache_write_tokens,
-        "totalTokens": usage.prompt_tokens + usage.output_tokens,
-    }
-
-
-def _meta(call: ToolCall) -> str:
-    """Return a short hint at what a call is about, for a line of a log."""
-    values = (v for v in call.arguments.values() if isinstance(v, str) and v)
-    return next(values, call.name)[:80]
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
