@@ -41,7 +41,7 @@ P = TypeVar("P", bound=Wire)
 #: The groups, in the order in which clients are told of them.
 GROUPS = (
     *("system", "logs", "usage", "config", "models", "agents", "agentfiles", "skills"),
-    *("channels", "pairing", "sending", "tools", "plugins", "hooks", "chat"),
+    *("channels", "pairing", "sending", "tools", "plugins", "hooks", "chat", "runs"),
     *("sessions", "devices", "approvals", "nodes"),
 )
 #: Groups that speak for plugins which are not there.
