@@ -64,6 +64,7 @@ SCRIPT = {
     "hello": ["say: Hello! I am **here**."],
     "list the files": ["call: {file_list: {path: .}}", "say: That is what I found."],
     "count slowly": ["delay: 250", "say: " + " ".join(f"word{n}" for n in range(200))],
+    "take your time": ["delay: 100", "say: " + " ".join(f"w{n}" for n in range(30))],
     "think about it": ["think: First I weigh it.", "say: I have thought."],
     "run the command": ["call: {exec: {command: echo approved-output}}", "say: Ran."],
     "hostile": [f"say: {json.dumps(chr(10).join(HOSTILE) + chr(10))}"],
@@ -187,6 +188,8 @@ hooks:
       token: {TOKEN}
 session:
   queue_limit: 20
+gateway:
+  drain_seconds: 0.2
 """
 
 

@@ -510,3 +510,16 @@ def test_restart_is_survived(page: Page) -> None:
     expect(page.get_by_text("The gateway restarts. This page goes on")).to_be_visible()
     expect(page.locator(".connection")).to_contain_text("Connected", timeout=60_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("Config")
+
+
+def test_answer_comes_after_a_restart(chat: Say, page: Page, gateway: Any) -> None:
+    chat("take your time", "late")
+    expect(page.locator("#live .prose")).to_contain_text("w2")
+
+    gateway.rpc("gateway.restart", delayMs=0)
+
+    answer = page.locator(".turn.assistant")
+    expect(answer).to_contain_text("w29", timeout=60_000)
+    expect(answer).to_have_count(1)
+    expect(page.locator("#live .turn")).to_have_count(0)
+    expect(page.locator(".turn.user")).to_have_count(1)
