@@ -363,7 +363,7 @@ async def test_whatever_breaks_in_a_lane_the_reader_is_told(
             raise ZeroDivisionError("oh canary-value")
 
         with monkeypatch.context() as patch:
-            patch.setattr("rustyclaw.lanes.LiveSession.open", broken)
+            patch.setattr("rustyclaw.live_sessions.LiveSession.open", broken)
             await bot.say("one")
         assert bot.last.error is not None
         assert (bot.last.error.kind, bot.last.error.message) == (
@@ -409,7 +409,7 @@ async def test_a_session_begins_once_however_small_the_cache(tmp_path: Path) -> 
         for name in ("a", "b", "a", "b"):
             await bot.say(name, session=name)
         await bot.gateway.reset("b")
-        assert len(bot.gateway._lanes._live) <= 1
+        assert len(bot.gateway._sessions._open) <= 1
     a, b = "agent:main:a", "agent:main:b"
     assert heard.starts == [a, b, f"-{b}", f"-{a}"]
 

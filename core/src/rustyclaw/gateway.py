@@ -42,6 +42,7 @@ from rustyclaw.hooks import HookFault, Hooks, trace_call
 from rustyclaw.interfaces.channel import Channel, Route
 from rustyclaw.interfaces.tool import Tool, Toolset
 from rustyclaw.lanes import Job, Lanes, result_of
+from rustyclaw.live_sessions import LiveSessions
 from rustyclaw.loading import Loader
 from rustyclaw.messages import HookContext, Inbound, Message, ToolCall
 from rustyclaw.registry import Caller, Method, Registry
@@ -155,7 +156,8 @@ class Gateway:
                 models=self.models,
                 loader=self.loader,
             )
-            self._lanes = Lanes(self, mind)
+            self._sessions = LiveSessions(self.state.sessions, mind)
+            self._lanes = Lanes(self, mind, self._sessions)
             for name, channel in channels.items():
                 self.deliveries[name] = Delivery(name, channel, self)
             await self.hooks.notify(hookspecs.gateway_start, gateway=self)
@@ -206,7 +208,7 @@ class Gateway:
         if deadline.cancelled_caught:
             text = "not all work ended within %g s; it is resumed later"
             logger.warning(text, budget)
-        await self._lanes.end_all()
+        await self._sessions.end_all()
         await self.hooks.notify(hookspecs.gateway_stop, gateway=self, reason=reason)
 
     def request_stop(self, reason: str) -> None:
@@ -510,7 +512,7 @@ class Gateway:
 
     async def inject(self, session: str, message: Message) -> str:
         """Put a message into a conversation without a run; return its entry's id."""
-        return await self._lanes.inject(self.key(session), message)
+        return await self._sessions.inject(self.key(session), message)
 
     async def compact(
         self, session: str, instructions: str = "", keep: int | None = None
@@ -521,11 +523,11 @@ class Gateway:
         :returns: ``None`` if there is nothing to shorten.
         :raises ProviderError: The summary could not be made; nothing has changed.
         """
-        return await self._lanes.compact(self.key(session), instructions, keep)
+        return await self._sessions.compact(self.key(session), instructions, keep)
 
     async def reset(self, session: str, reason: str = "reset") -> None:
         """Begin a session anew; with reason ``delete`` it is removed."""
-        await self._lanes.reset(self.key(session), reason)
+        await self._sessions.reset(self.key(session), reason)
 
     async def command(self, text: str, session: str) -> str | None:
         """Answer a chat command such as ``/new``; ``None`` if it is none."""

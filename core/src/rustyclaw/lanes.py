@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections import deque
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import takewhile
@@ -19,20 +18,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from rustyclaw import hookspecs
-from rustyclaw.agent.live import LiveSession
 from rustyclaw.agent.recovery import run_error
 from rustyclaw.agent.turn import Incoming, Mind, Run, Turn
 from rustyclaw.drafts import Draft, drafting
 from rustyclaw.errors import Busy, RustyclawError, StorageError
-from rustyclaw.messages import (
-    CompactionResult,
-    HookContext,
-    Inbound,
-    Message,
-    Outbound,
-    Text,
-    Usage,
-)
+from rustyclaw.live_sessions import context_of
+from rustyclaw.messages import Inbound, Message, Outbound, Text, Usage
 from rustyclaw.runs import (
     ActiveRun,
     Reports,
@@ -45,12 +36,13 @@ from rustyclaw.runs import (
 )
 from rustyclaw.sessions.entries import Entry
 from rustyclaw.sessions.journal import Reply
-from rustyclaw.sessions.locks import SessionLock
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
+    from rustyclaw.agent.live import LiveSession
     from rustyclaw.gateway import Gateway
+    from rustyclaw.live_sessions import LiveSessions
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +84,11 @@ class _Lane:
 class Lanes:
     """All lanes of a gateway."""
 
-    def __init__(self, gateway: Gateway, mind: Mind) -> None:
-        self._gateway, self._mind = gateway, mind
+    def __init__(self, gateway: Gateway, mind: Mind, live: LiveSessions) -> None:
+        self._gateway, self._mind, self._live = gateway, mind, live
         self._config = mind.config.session
         self._journal, self._runs = gateway.state.journal, gateway.state.runs
-        self._sessions = gateway.state.sessions
         self._lanes: dict[str, _Lane] = {}
-        self._live: OrderedDict[str, LiveSession] = OrderedDict()
-        self._begun: set[str] = set()
         self._running = anyio.Semaphore(
             mind.config.agents.defaults.max_concurrent, fast_acquire=True
         )
@@ -220,7 +209,7 @@ class Lanes:
         result = RunResult(run_id=job.run_id, session_key=lane.key, aborted=True)
         with job.events or nullcontext():
             try:
-                async with self._locked(lane.key) as session:
+                async with self._live.locked(lane.key) as session:
                     result = await self._do(lane, job, session, reports) or result
             except Exception as exc:
                 logger.debug("run %s failed", job.run_id, exc_info=True)
@@ -284,7 +273,7 @@ class Lanes:
         if text is not None:
             reply = Reply.to(first, lane.key, text)
         else:
-            async with self._locked(lane.key) as session:
+            async with self._live.locked(lane.key) as session:
                 answered = session.answers.get(first.source)
                 batch += takewhile(
                     lambda m: (
@@ -323,7 +312,7 @@ class Lanes:
 
         run_id = secrets.token_hex(8)
         target = batch[0].target
-        context = _context(lane.key, target.channel)
+        context = context_of(lane.key, target.channel)
         async with drafting(self._gateway, context, batch[0]) as draft:
             run = Run(
                 id=run_id,
@@ -341,7 +330,7 @@ class Lanes:
         for message in messages:
             await self._mind.hooks.notify(
                 hookspecs.message_received,
-                context=_context(key, message.target.channel),
+                context=context_of(key, message.target.channel),
                 message=message,
             )
 
@@ -363,69 +352,6 @@ class Lanes:
         watchers = [partial(self._gateway.feed.publish, key, run_id)]
         return Reports([*watchers, draft.hear] if draft else watchers, events)
 
-    # --- Sessions in memory -------------------------------------------------------
-
-    @asynccontextmanager
-    async def _locked(self, key: str) -> AsyncIterator[LiveSession]:
-        """Open a session for writing; no other process writes it meanwhile."""
-        session = self._live.get(key)
-        if session is None:
-            session = await LiveSession.open(self._sessions, key)
-        path, timeout = session.transcript.path, self._config.lock_timeout_seconds
-        async with SessionLock(path, timeout_seconds=timeout, then=session.look):
-            await session.reload()
-            self._live[key] = session
-            self._live.move_to_end(key)
-            if key not in self._begun:
-                self._begun.add(key)
-                resumed = bool(session.transcript.entries)
-                await self._mind.hooks.notify(
-                    hookspecs.session_start, context=_context(key), resumed=resumed
-                )
-            yield session
-        while len(self._live) > self._config.max_cached:
-            self._live.popitem(last=False)
-
-    async def inject(self, key: str, message: Message) -> str:
-        """Append a message that no run has made; waits for the session's run to end."""
-        entry = Entry.of(message, synthetic=True)
-        async with self._locked(key) as session:
-            await session.append(entry, sync=True)
-        return entry.id
-
-    async def compact(
-        self, key: str, instructions: str, keep: int | None
-    ) -> CompactionResult | None:
-        """Shorten a session; waits for its run to end."""
-        async with self._locked(key) as session:
-            run_id = secrets.token_hex(8)
-            run = Run(id=run_id, session=session, incoming=[], reports=Reports())
-            return await Turn(self._mind, run).compact(instructions, keep)
-
-    async def reset(self, key: str, reason: str) -> None:
-        """Begin a session anew, or delete it; waits for its run to end."""
-        async with self._locked(key):
-            await self._mind.hooks.notify(
-                hookspecs.before_reset, context=_context(key), reason=reason
-            )
-            if reason == "delete":
-                await self._sessions.delete(key)
-            else:
-                await self._sessions.reset(key)
-        await self._end_session(key, reason)
-
-    async def end_all(self) -> None:
-        """Tell the hooks that all sessions in use end with the gateway."""
-        for key in sorted(self._begun):
-            await self._end_session(key, "shutdown")
-
-    async def _end_session(self, key: str, reason: str) -> None:
-        self._live.pop(key, None)
-        self._begun.discard(key)
-        await self._mind.hooks.notify(
-            hookspecs.session_end, context=_context(key), reason=reason
-        )
-
 
 def result_of(answer: Entry | None, request: RunRequest) -> RunResult:
     """Return what the transcript knows of a run that has ended."""
@@ -444,10 +370,6 @@ def result_of(answer: Entry | None, request: RunRequest) -> RunResult:
         model=answer.model or "",
         error=failed if answer.synthetic else None,
     )
-
-
-def _context(key: str, channel: str = "") -> HookContext:
-    return HookContext(agent_id=key.split(":")[1], session_key=key, channel=channel)
 
 
 def _goes_with(first: Inbound, other: Inbound) -> bool:
