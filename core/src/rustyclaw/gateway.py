@@ -27,7 +27,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from rustyclaw import approvers, commands, hookspecs
+from rustyclaw import approvers, commands, hookspecs, intake
 from rustyclaw.agent.models import Models
 from rustyclaw.agent.place import workspace_of
 from rustyclaw.agent.tool_calls import invoke
@@ -38,15 +38,13 @@ from rustyclaw.delivery import ChannelStatus, Delivery, innermost
 from rustyclaw.discovery import Catalog, discover
 from rustyclaw.errors import Busy, ChannelError, MethodError, SessionError, StorageError
 from rustyclaw.feed import Feed
-from rustyclaw.hooks import HookFault, Hooks, trace_call
 from rustyclaw.interfaces.channel import Channel, Route
-from rustyclaw.interfaces.tool import Tool, Toolset
+from rustyclaw.interfaces.tool import Tool
 from rustyclaw.lanes import Job, Lanes, result_of
 from rustyclaw.live_sessions import LiveSessions
-from rustyclaw.loading import Loader
 from rustyclaw.messages import HookContext, Inbound, Message, ToolCall
+from rustyclaw.plugging import load_plugins
 from rustyclaw.registry import Caller, Method, Registry
-from rustyclaw.routing import session_for
 from rustyclaw.runs import (
     ActiveRun,
     RunEnded,
@@ -61,6 +59,8 @@ from rustyclaw.sessions.locks import SessionLock
 from rustyclaw.state import State
 
 if TYPE_CHECKING:
+    from rustyclaw.hooks import Hooks
+    from rustyclaw.loading import Loader
     from rustyclaw.messages import CompactionResult, Media, Outbound, Target, ToolResult
 
 logger = logging.getLogger(__name__)
@@ -80,12 +80,17 @@ class Gateway:
     :param plugins: Further plugins as ``{"tools.x": object}``.
     :param discover: Look at installed plugins at all.
     :param approver: An operator to ask when a guard wants a person's word.
+    :ivar loader: What is installed and enabled.
+    :ivar hooks: The hooks of its plugins.
     :ivar feed: What happens, for those who watch.
     :ivar channels: How each channel is; the working ones are in ``deliveries``.
     :ivar banner: Lines for the person who starts the gateway, such as its address.
     :ivar draining: The gateway stops, and takes no more work.
     :ivar stop_reason: Why it stops, or was asked to; empty while it shall go on.
     """
+
+    loader: Loader
+    hooks: Hooks
 
     def __init__(
         self,
@@ -172,6 +177,10 @@ class Gateway:
                 for session in await self.state.journal.open_sessions():
                     self._lanes.wake(session)
             self._stack = stack.pop_all()
+
+    def _load(self) -> dict[str, Channel]:
+        catalog = discover() if self._discover else Catalog([])
+        return load_plugins(self, catalog, self._extra)
 
     async def _be_the_only_one(self, stack: AsyncExitStack) -> None:
         """Hold the home, so that no second gateway answers the same messages."""
@@ -275,57 +284,6 @@ class Gateway:
         """Return a JSON-like value without secrets."""
         return self.config.redactor.scrub_value(value)
 
-    # --- Plugins ----------------------------------------------------------------------
-
-    def _load(self) -> dict[str, Channel]:
-        """Make the enabled hooks, tools and channels; only required ones may not fail.
-
-        :raises PluginError: A required plugin is missing or broken.
-        """
-        catalog = discover() if self._discover else Catalog([])
-        self.loader = loader = Loader(self.config, catalog, self._extra)
-        policy = self.config.plugins
-        self.hooks = Hooks(
-            order=policy.order,
-            budget_seconds=policy.budget_seconds,
-            fail_open=frozenset(n for n, v in policy.on_error.items() if v == "open"),
-            on_fault=self._on_fault,
-        )
-        if os.environ.get("RUSTYCLAW_TRACE_HOOKS") == "1":
-            self.hooks.monitor(trace_call)
-        hooks, channels = dict[str, object](), dict[str, Channel]()
-        for name in loader.enabled("hooks"):
-            with loader.tolerating("hooks", name):
-                hooks[name] = loader.create("hooks", name, object)
-        for name, refused in self.hooks.register(hooks).items():
-            with loader.tolerating("hooks", name):
-                raise refused
-        for name in loader.enabled("tools"):
-            with loader.tolerating("tools", name):
-                brought = loader.create("tools", name, (Tool, Toolset))
-                is_set = isinstance(brought, Toolset)
-                for tool in brought.tools() if is_set else (brought,):
-                    self.tools.add(tool, owner=name)
-            if ("tools", name) in loader.failures:  # half a toolset is none
-                self.tools.remove(name)
-        for name in loader.enabled("channels") if self.serving else ():
-            self.channels[name] = ChannelStatus()
-            with loader.tolerating("channels", name):
-                channel = loader.create("channels", name, Channel)
-                channel.folder = self.home / "channels" / name
-                for route in channel.routes():
-                    self.routes.add(route, owner=name)
-                channels[name] = channel
-            if failure := loader.failures.get(("channels", name)):
-                self.channels[name] = ChannelStatus(state="failed", error=str(failure))
-                self.routes.remove(name)
-        loader.require(policy.required)
-        return channels
-
-    def _on_fault(self, fault: HookFault) -> None:
-        if self.hooks.fault_counts[fault.plugin] <= 100:  # a flood is one fact
-            self.spawn(self.state.record_fault, fault)
-
     # --- Messages ---------------------------------------------------------------------
 
     async def accept(self, message: Inbound) -> bool:
@@ -336,42 +294,7 @@ class Gateway:
         :raises Busy: The gateway drains, or too many messages wait.
         :raises ChannelError: It names no channel, so that nobody can decide about it.
         """
-        name, source = message.target.channel, message.source
-        journal = self.state.journal
-        if self.draining:
-            raise Busy("the gateway is stopping; try again later")
-        if (delivery := self.deliveries.get(name)) is None:
-            problem = f"no channel {name!r} is open here; name the channel's own"
-            raise ChannelError(problem, permanent=True)
-        if delivery.status.state == "stopped":
-            raise Busy(f"channel {name!r} is stopped; start it, then try again")
-        delivery.status.last_message = time()
-        decision = await self.state.access.decide(message, delivery.channel.config)
-        if not decision.serve:
-            logger.info("message %s is not served", source)
-            if not decision.reply:
-                return True
-            self.feed.announce("pairing", {"channel": name}, "operator.pairing")
-        try:
-            key = str(session_for(self.config, message))
-        except SessionError as exc:  # another delivery would not mend it
-            logger.error("message %s is dropped: %s", source, exc)
-            return True
-        answer = decision.reply or None
-        words = message.text.lower().split() if decision.serve else []
-        at_once = words == ["/stop"] or words[:1] in approvers.WORDS
-        if at_once and not await journal.knows(source):  # it must not queue
-            if words == ["/stop"]:
-                answer = await self.command("/stop", key)
-            else:
-                answer = approvers.decide(self, message)
-        reply = Reply.to(message, key, answer) if answer else None
-        is_new = await journal.accept(message, key, reply)
-        if reply:
-            delivery.wake()
-        elif is_new:
-            self._lanes.wake(key)
-        return is_new
+        return await intake.accept(self, message, self._lanes.wake)
 
     async def post(self, target: Target, message: Outbound, session: str) -> None:
         """Send a message that answers none; it is durable when this returns.
