@@ -13,6 +13,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "agent.models": "Model",
+    "agent.recovery": "is_overflow",
     "cli.remote": "NotServed ask_gateway running_gateway",
     "config": "Config Secret load_config",
     "config.edit": "edit_config replace_config set_config unset_config",
@@ -30,7 +32,7 @@ _HOME = {
         "Capabilities Channel ChannelConfig Inbox Route WebRequest WebResponse"
     ),
     "interfaces.compactor": "Compactor Summarize",
-    "interfaces.provider": "Provider TranscriptPolicy",
+    "interfaces.provider": "Provider ProviderHost TranscriptPolicy",
     "interfaces.tool": "Effect Tool ToolContext Toolset tool",
     "logs": "configure_logs",
     "markers": "hookimpl",
@@ -41,6 +43,7 @@ _HOME = {
         "ToolCallDelta ToolResult ToolSchema Usage"
     ),
     "registry": "Caller Method",
+    "sessions.database": "Database",
     "runs": (
         "ActiveRun Compacted RunEnded RunError RunEvent RunOptions RunRequest "
         "RunResult RunStarted ToolEnded ToolStarted"

@@ -1,3 +1,5 @@
+from rustyclaw.agent.models import Model as Model
+from rustyclaw.agent.recovery import is_overflow as is_overflow
 from rustyclaw.approvals import Approval as Approval, Decision as Decision
 from rustyclaw.cli.remote import (
     NotServed as NotServed,
@@ -49,6 +51,7 @@ from rustyclaw.interfaces.compactor import (
 )
 from rustyclaw.interfaces.provider import (
     Provider as Provider,
+    ProviderHost as ProviderHost,
     TranscriptPolicy as TranscriptPolicy,
 )
 from rustyclaw.interfaces.tool import (
@@ -103,5 +106,6 @@ from rustyclaw.runs import (
     ToolEnded as ToolEnded,
     ToolStarted as ToolStarted,
 )
+from rustyclaw.sessions.database import Database as Database
 
 __version__: str

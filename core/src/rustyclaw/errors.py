@@ -71,7 +71,8 @@ class ToolError(RustyclawError):
 
 ProviderErrorKind = Literal[
     "rate_limit", "overloaded", "auth", "auth_permanent", "billing",
-    "context_overflow", "timeout", "format", "model_not_found", "unknown",
+    "context_overflow", "timeout", "format", "model_not_found", "retry_limit",
+    "unknown",
 ]  # fmt: skip
 
 
@@ -83,6 +84,8 @@ class ProviderError(RustyclawError):
     :param status: HTTP status, when there was one.
     :param retry_after: Seconds the vendor asked us to wait.
     :param observed_tokens: Size of the prompt, if an overflow answer named it.
+    :param attempts: What was tried in vain, a short text each; then the message is
+        fit for people as it is.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class ProviderError(RustyclawError):
         status: int | None = None,
         retry_after: float | None = None,
         observed_tokens: int | None = None,
+        attempts: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.kind: ProviderErrorKind = kind
@@ -101,6 +105,7 @@ class ProviderError(RustyclawError):
         self.status = status
         self.retry_after = retry_after
         self.observed_tokens = observed_tokens
+        self.attempts = attempts
 
     @property
     def retryable(self) -> bool:

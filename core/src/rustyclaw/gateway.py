@@ -151,7 +151,9 @@ class Gateway:
             self._group = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(self._group.cancel_scope.cancel)
             channels = await anyio.to_thread.run_sync(self._load)
-            self.models = Models(self.config, self.loader, self.spawn)
+            self.models = Models(
+                self.config, self.loader, self.spawn, self.home, self.feed
+            )
             self._mind = mind = Mind(
                 config=self.config,
                 home=self.home,

@@ -159,11 +159,18 @@ class Loader:
                 self._loaded[key] = self._import(kind, name)
         return self._loaded[key]
 
-    def create(self, kind: str, name: str, base: type | tuple[type, ...]) -> Any:
+    def create(
+        self,
+        kind: str,
+        name: str,
+        base: type | tuple[type, ...],
+        settings: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Return an instance of a plugin, constructed with its validated config.
 
         :param base: What its class must derive from. An object that is no class
             is returned as it is if it is an instance; ``object`` takes anything.
+        :param settings: What these say instead of the config.
         :raises PluginError: As `load`, or its config or constructor failed.
         """
         target = self.load(kind, name)
@@ -172,7 +179,9 @@ class Loader:
                 model = getattr(target, "Config", None)
                 if model is None:
                     return target()
-                section = self._config.section(cast("Kind", kind), name, model)
+                section = self._config.section(
+                    cast("Kind", kind), name, model, settings or {}
+                )
                 return cast("Any", target)(section)
             if not inspect.isclass(target) and isinstance(target, base):
                 return target

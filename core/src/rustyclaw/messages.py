@@ -242,6 +242,8 @@ class ModelRequest:
     """One model call. ``thinking`` is ``off`` or a level such as ``low``.
 
     :param context_window: Most tokens, with those of the answer; 0: not known.
+    :param conversation: Stays the same for as long as the vendor's cache of what was
+        said may be of use: not after a reset or a compaction.
     """
 
     model: str
@@ -253,6 +255,9 @@ class ModelRequest:
     thinking: str = "off"
     extra: Mapping[str, Any] = field(default_factory=dict)
     context_window: int = 0
+    session_key: str = ""
+    run_id: str = ""
+    conversation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,10 +300,16 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The model call has ended well. A stream without it was cut off."""
+    """The model call has ended well. A stream without it was cut off.
+
+    :param model: ``provider/model`` that answered, if it is not the one asked.
+    :param thinking: The level at which it did, if it is not the one asked.
+    """
 
     stop_reason: StopReason = "stop"
     usage: Usage = Usage()
+    model: str = ""
+    thinking: str = ""
 
 
 StreamEvent = TextDelta | ThinkingDelta | ToolCallDelta | Finished
@@ -306,13 +317,14 @@ StreamEvent = TextDelta | ThinkingDelta | ToolCallDelta | Finished
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResponse:
-    """One finished model call: the assembled message and what it cost."""
+    """One finished model call: who answered, the message, and what it cost."""
 
     model: str
     message: Message
     stop_reason: StopReason
     usage: Usage
     seconds: float
+    thinking: str = ""
 
 
 # --- Where a hook fires, and what the transforms may change -------------------

@@ -94,8 +94,8 @@ class RunError:
     """Why a run failed.
 
     :param kind: ``context_overflow``, ``compaction_failure``, ``provider_error``,
-        ``auth_failure``, ``tool_error``, ``timeout``, ``role_ordering``, ``storage``
-        or ``internal``.
+        ``auth_failure``, ``tool_error``, ``timeout``, ``role_ordering``,
+        ``retry_limit``, ``storage`` or ``internal``.
     """
 
     kind: str
@@ -106,6 +106,8 @@ class RunError:
 class RunResult:
     """How a run ended; ``usage`` is summed over all of its model calls.
 
+    :param model: ``provider/model`` that gave the last answer.
+    :param thinking: The level at which it did, if it is not the one asked.
     :param calls: Calls of the caller's own tools, which it is to answer.
     """
 
@@ -116,6 +118,7 @@ class RunResult:
     stop_reason: StopReason = "stop"
     usage: Usage = field(default_factory=Usage)
     model: str = ""
+    thinking: str = ""
     tool_calls: int = 0
     calls: tuple[ToolCall, ...] = ()
     compactions: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import sleep
@@ -125,7 +125,15 @@ class ModelCalls:
             or agent.thinking
             or defaults.thinking,
             context_window=self.model.window,
+            **self._whose(),
         )
+
+    def _whose(self) -> dict[str, Any]:
+        """Return the fields of a request that say what conversation it is of."""
+        info = self.run.session.info
+        beginning = f"{info.session_id}.{info.compactions + self.compactions}"
+        run_id = self.run.context.run_id
+        return {"session_key": info.key, "run_id": run_id, "conversation": beginning}
 
     def _messages(self) -> tuple[Message, ...]:
         """Return the conversation, with the user's message as the hooks left it."""
@@ -245,6 +253,7 @@ class ModelCalls:
             messages=messages,
             max_tokens=min(window // 16, 4096),
             context_window=window,
+            **self._whose(),
         )
         await self._play(request, heard)
         response = heard.response(self.model.label)

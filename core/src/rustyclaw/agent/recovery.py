@@ -77,12 +77,13 @@ def run_error(error: Exception, scrub: Callable[[str], str]) -> RunError:
         kind = "context_overflow" if is_overflow(error) else error.kind
     if _ROLE_ORDER.search(message):
         kind = "role_ordering"
-    public = kind if kind in ("context_overflow", "role_ordering", "timeout") else ""
+    named = ("context_overflow", "role_ordering", "timeout", "retry_limit")
+    public = kind if kind in named else ""
     if kind in ("auth", "auth_permanent"):
         public = "auth_failure"
-    return RunError(
-        kind=public or "provider_error", message=_FOR_PEOPLE.get(kind, message)
-    )
+    if not getattr(error, "attempts", ()):
+        message = _FOR_PEOPLE.get(kind, message)
+    return RunError(kind=public or "provider_error", message=message)
 
 
 def is_overflow(error: ProviderError) -> bool:

@@ -70,7 +70,8 @@ class Assembler:
         calls = (self._call(*item) for item in enumerate(sorted(self._calls)))
         content = tuple(next(calls) if b is None else b for b in self._said)
         return ModelResponse(
-            model=model,
+            model=self._finished.model or model,
+            thinking=self._finished.thinking,
             message=Message(role="assistant", content=content),
             stop_reason=self._finished.stop_reason,
             usage=self._finished.usage,

@@ -228,7 +228,7 @@ class Turn:
                 response.message,
                 usage=response.usage,
                 stop_reason=response.stop_reason,
-                model=model.model.label,
+                model=response.model,
                 answers=() if calls else self._sources(),
             )
             if not calls:
@@ -385,7 +385,8 @@ class Turn:
             text=response.message.text if response else self._partial(),
             stop_reason=response.stop_reason if response else "error",
             usage=model.usage if model else Usage(),
-            model=model.model.label if model else "",
+            model=response.model if response else model.model.label if model else "",
+            thinking=response.thinking if response else "",
             tool_calls=self._tool_count,
             calls=self._theirs,
             compactions=model.compactions if model else 0,

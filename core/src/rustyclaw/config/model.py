@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ Profile = Literal["minimal", "coding", "messaging", "full"]
 #: Sections by plugin name; one without a value (``telegram:``) is an empty one.
 Raw = Annotated[dict[str, Any], BeforeValidator(lambda v: {} if v is None else v)]
 Sections = dict[str, Raw]
+_NOTHING: Mapping[str, Any] = {}
 LogFilter = Annotated[str, Field(pattern=r"^[\w.]+=(debug|info|warning|error)$")]
 
 
@@ -281,13 +283,16 @@ class Config(_Section):
             raise ConfigError(f"there is no agent {id!r}; known are {names}")
         return found
 
-    def section(self, kind: Kind, name: str, model: type[M]) -> M:
+    def section(
+        self, kind: Kind, name: str, model: type[M], over: Mapping[str, Any] = _NOTHING
+    ) -> M:
         """Return a plugin's section as its own model; absent means all defaults.
 
+        :param over: Values that come before those of the section.
         :raises ConfigError: With one line for each problem.
         """
         sections = self.tools.model_extra if kind == "tools" else getattr(self, kind)
-        raw = copy.deepcopy((sections or {}).get(name, {}))
+        raw = {**copy.deepcopy((sections or {}).get(name, {})), **over}
         return self._source.validate(model, raw, (kind, name))
 
     def redacted(self) -> dict[str, Any]:

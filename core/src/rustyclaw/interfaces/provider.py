@@ -15,12 +15,16 @@ Its entry-point name is the prefix of its models: ``echo/echo``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rustyclaw.interfaces import Connected
 from rustyclaw.messages import ModelInfo, ModelRequest, StreamEvent
+
+if TYPE_CHECKING:
+    from rustyclaw.agent.models import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +50,34 @@ class TranscriptPolicy:
     trim_last_assistant: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderHost:
+    """What a gateway lends to a provider that may be made of others.
+
+    :param folder: Where it may keep what a restart must not lose; it need not exist.
+    :param open_model: Takes ``provider/model``; a name for an instance of that provider
+        with settings of its own, or nothing; and those settings, which come before the
+        config's. The instance stays open until the gateway ends. It raises
+        `PluginError` and `ProviderError`.
+    :param announce: Tells those who watch the gateway: name and payload of a `Notice`.
+    """
+
+    folder: Path
+    open_model: Callable[[str, str, Mapping[str, Any]], Awaitable[Model]]
+    announce: Callable[[str, Mapping[str, Any]], None]
+
+
 class Provider(Connected, ABC):
     """A vendor of models.
 
     :cvar default_model: Used when the config names only the provider.
-    :cvar transcript_policy: How conversations must look.
+    :ivar transcript_policy: How conversations must look.
+    :ivar host: The gateway sets it before the provider is entered.
     """
 
     default_model: ClassVar[str]
-    transcript_policy: ClassVar[TranscriptPolicy] = TranscriptPolicy()
+    transcript_policy: TranscriptPolicy = TranscriptPolicy()
+    host: ProviderHost
 
     @abstractmethod
     def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
@@ -69,3 +92,7 @@ class Provider(Connected, ABC):
     async def models(self) -> Sequence[ModelInfo]:
         """Return the models on offer; by default the default model alone."""
         return (ModelInfo(id=self.default_model),)
+
+    async def about(self, model: str) -> ModelInfo | None:
+        """Return what is known of a model just now; by default as `models` has it."""
+        return None

@@ -14,7 +14,8 @@ from typing import Literal
 #: The kinds of `rustyclaw.ProviderError`.
 Kind = Literal[
     "rate_limit", "overloaded", "auth", "auth_permanent", "billing",
-    "context_overflow", "timeout", "format", "model_not_found", "unknown",
+    "context_overflow", "timeout", "format", "model_not_found", "retry_limit",
+    "unknown",
 ]  # fmt: skip
 
 
