@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from hypothesis import given, strategies as st
+from pydantic import BaseModel
 from rustyclaw.config import Redactor, Secret
 from rustyclaw.config.secrets import PLACEHOLDER, looks_secret
 
@@ -162,6 +163,15 @@ def test_what_is_learned_and_what_is_not() -> None:
     )
     assert redactor.scrub("value-of-name 12345678 typed-secret") == "*** *** ***"
     assert redactor.scrub("NAME ordinary True") == "NAME ordinary True"
+
+
+def test_a_section_may_call_a_field_keys() -> None:
+    class Ring(BaseModel):
+        keys: dict[str, list[Secret]]
+
+    redactor = Redactor()
+    redactor.learn(Ring(keys={"front": [Secret("open-sesame")]}), {})
+    assert redactor.scrub("say open-sesame") == f"say {PLACEHOLDER}"
 
 
 def test_values_are_scrubbed_at_any_depth() -> None:

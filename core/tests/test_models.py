@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import anyio
 import pytest
 from importlib_metadata import EntryPoint
-from rustyclaw import ModelInfo, ProviderError
+from rustyclaw import (
+    Finished,
+    ModelInfo,
+    ModelRequest,
+    Notice,
+    PluginConfig,
+    ProviderError,
+    Secret,
+    StreamEvent,
+)
 from rustyclaw.config import config_from
 from rustyclaw.discovery import Catalog, Plugin
 from rustyclaw.loading import Loader
@@ -186,3 +197,118 @@ def test_who_has_configured_nothing_is_served_by_what_needs_no_key() -> None:
     config = config_from({}, home=Path("home"), env={})
 
     assert Loader(config, catalog).enabled("providers")[0] == "offline"
+
+
+# --- A provider that is made of others ------------------------------------------------
+
+
+class Lender(FakeProvider):
+    """Answers with a model that it is lent: ``lender/b/fake`` is ``b/fake``."""
+
+    default_model = "b"
+    settings: dict[str, Any] | None = None
+    told = 0
+
+    async def about(self, model: str) -> ModelInfo | None:
+        lent = await self.host.open_model(model, "", {})
+        return ModelInfo(id=model, context_window=lent.window)
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
+        profile = "second" if self.settings is not None else ""
+        spec, settings = request.model, self.settings or {}
+        lent = await self.host.open_model(spec, profile, settings)
+        self.host.announce("lent", {"model": lent.label})
+        async for event in lent.provider.stream(request):
+            if isinstance(event, Finished):
+                event = replace(event, model=lent.label, thinking="low")
+            yield event
+
+
+class Keyed(Named):
+    class Config(PluginConfig):
+        api_key: Secret = Secret("own")
+
+    made: ClassVar[list[Keyed]] = []
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__("b")
+        self.config = config
+        self.made.append(self)
+
+
+@pytest.fixture
+def keyed() -> type[Keyed]:
+    class Fresh(Keyed):
+        made: ClassVar[list[Keyed]] = []
+
+    return Fresh
+
+
+async def test_a_provider_is_lent_others(tmp_path: Path, keyed: type[Keyed]) -> None:
+    lender, seen = Lender(), []
+    plugins: dict[str, object] = {"providers.lender": lender, "providers.b": keyed}
+    settings = {"agents": {"defaults": {"model": "lender/b/fake"}}}
+    async with Bot(tmp_path, plugins=plugins, config=settings) as bot:
+        bot.gateway.feed.watch(seen.append)
+        assert await bot.say("hello") == "b"
+        assert (bot.last.model, bot.last.thinking) == ("b/fake", "low")
+        (notice,) = [n for n in seen if isinstance(n, Notice)]
+        assert (notice.name, notice.payload) == ("lent", {"model": "b/fake"})
+        assert notice.scope == "operator.read"
+        await bot.gateway.models.resolve("b")
+        assert len(keyed.made) == 1, "shared with those who use it directly"
+        assert lender.host.folder == tmp_path / "providers" / "lender"
+
+        lender.settings = {"api_key": "another"}
+        assert await bot.say("hello") == "b"
+        assert await bot.say("hello") == "b"
+        keys = [one.config.api_key.get_secret_value() for one in keyed.made]
+        assert keys == ["own", "another"], (
+            "a name of its own, so an instance of its own"
+        )
+        assert bot.gateway.redact("another") == "***"
+    assert [one.closed for one in keyed.made] == [1, 1]
+    (path,) = (tmp_path / "agents/main/sessions").glob("*.jsonl")
+    answers = map(json.loads, path.read_text().splitlines())
+    assert {a["model"] for a in answers if "model" in a} == {"b/fake"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "section", "words"),
+    [
+        ("lender/lender/b", {}, "cannot use itself"),
+        ("lender/b/fake", {"b": {"enabled": False}}, "'b' is disabled"),
+        ("lender/gone/x", {}, "try `pip install rustyclaw-gone`"),
+        ("lender/b/tiny", {}, "at least 16000 are needed"),
+    ],
+)
+async def test_what_is_not_lent(
+    tmp_path: Path, keyed: type[Keyed], spec: str, section: dict[str, Any], words: str
+) -> None:
+    plugins: dict[str, object] = {"providers.lender": Lender(), "providers.b": keyed}
+    settings = {**config(model=spec), "providers": section}
+    async with Bot(tmp_path, plugins=plugins, config=settings) as bot:
+        await bot.say("hello")
+        assert bot.last.error is not None
+        assert words in bot.last.error.message
+    if section:
+        assert not keyed.made
+
+
+async def test_a_request_says_whose_it_is(tmp_path: Path) -> None:
+    settings = {"session": {"compact_keep_recent": 2}}
+    async with Bot(tmp_path, config=settings) as bot:
+        for number in range(3):
+            await bot.say(f"message {number}")
+        first, _, third = bot.provider.requests
+        assert first.session_key == "agent:main:main"
+        assert first.run_id
+        assert first.run_id != third.run_id
+        assert first.conversation == third.conversation != ""
+        await bot.gateway.compact("main")
+        await bot.say("after a compaction")
+        await bot.gateway.reset("main")
+        await bot.say("after a reset")
+        asked = bot.provider.requests
+    assert asked[3].conversation == first.conversation, "the summary's"
+    assert len({r.conversation for r in (first, *asked[-2:])}) == 3

@@ -321,6 +321,12 @@ def test_a_limit_of_another_kind_is_no_overflow(kind: Any) -> None:
         (ValueError(), "internal", "internal error: ValueError"),
         (RunFailed("tool_error", "too many"), "tool_error", "too many"),
         (ProviderError("y" * 9000), "provider_error", "y" * 500),
+        (ProviderError("gave up", kind="retry_limit"), "retry_limit", "gave up"),
+        (
+            ProviderError("All failed: a, b", kind="billing", attempts=("a", "b")),
+            "provider_error",
+            "All failed: a, b",
+        ),
     ],
 )
 def test_people_are_told_what_happened(error: Exception, kind: str, words: str) -> None:

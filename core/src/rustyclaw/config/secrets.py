@@ -59,7 +59,9 @@ class Redactor:
         if isinstance(value, SecretStr):
             self.add(value.get_secret_value())
         elif isinstance(value, Mapping | BaseModel):
-            for key, item in dict(value).items():
+            # not `dict(value)`, which a model with a field `keys` would not survive
+            pairs = value.items() if isinstance(value, Mapping) else iter(value)
+            for key, item in pairs:
                 if str(key).endswith("_env") and isinstance(item, str):
                     self.add(env.get(item, ""))
                 self.learn(item, env, secret or looks_secret(key))

@@ -32,10 +32,7 @@ def models() -> None:
 def list_profiles(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List each key: ready, cooling or disabled, until when, and how often it failed.
-
-    Keys are named, never shown.
-    """
+    """List the keys by name: state, until when, failures."""
     config, ledger = _open()
     known = anyio.run(_read, ledger)
     rows = [_row(id, known.get(id, Health())) for id in _ids(config, known)]
@@ -60,7 +57,7 @@ def clear(
         str, typer.Argument(help="Such as `anthropic:key1`; default: all.")
     ] = "",
 ) -> None:
-    """Let a key that rests be used again at once, and forget its failures."""
+    """Let a key that rests be used again; forget its failures."""
     config, ledger = _open()
     known = anyio.run(_read, ledger)
     ids = _ids(config, known)

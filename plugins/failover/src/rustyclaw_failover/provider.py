@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -38,7 +39,10 @@ _MOST_RUNS = 1024
 
 
 class FailoverProvider(Provider):
-    """Chains of models of other providers, and several keys for each of these."""
+    """Chains of models of other providers, and several keys for each of these.
+
+    :ivar clock: Seconds since the epoch.
+    """
 
     Config = FailoverConfig
     config: FailoverConfig
@@ -47,6 +51,7 @@ class FailoverProvider(Provider):
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
+        self.clock = time.time
         self.levels: dict[tuple[str, str], str] = {}
         self.probes: dict[str, float] = {}
         self._spent: OrderedDict[str, int] = OrderedDict()
@@ -66,7 +71,8 @@ class FailoverProvider(Provider):
     def ledger(self) -> Ledger:
         """How the profiles are."""
         if self._ledger is None:
-            self._ledger = Ledger(self.host.folder, self.config.cooldowns)
+            folder, rules = self.host.folder, self.config.cooldowns
+            self._ledger = Ledger(folder, rules, self.clock)
         return self._ledger
 
     async def models(self) -> Sequence[ModelInfo]:

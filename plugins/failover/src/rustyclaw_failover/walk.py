@@ -167,7 +167,7 @@ class Walk:
             model = await self.host.open_model(spec, profile.instance, profile.settings)
         except (PluginError, ProviderError) as exc:
             error = exc if isinstance(exc, ProviderError) else ProviderError(str(exc))
-            self._note(spec, profile, error)
+            self._note(spec, profile, error, error.kind)
             return None
         wanted = self.request.thinking
         self._level = self._level or self.memory.levels.get(
@@ -208,7 +208,7 @@ class Walk:
         """
         kind = "context_overflow" if is_overflow(error) else error.kind
         label, profile = attempt.model.label, attempt.profile
-        self._note(label, profile, error)
+        self._note(label, profile, error, kind)
         run_id = self.request.run_id
         self._spent = self.memory.spend(run_id) if run_id else self._spent + 1
         if kind in MARKING:
@@ -271,13 +271,15 @@ class Walk:
 
     # --- What others are told: ids and kinds, never a key ---------------------------
 
-    def _note(self, name: str, profile: Profile, error: ProviderError) -> None:
+    def _note(
+        self, name: str, profile: Profile, error: ProviderError, kind: str
+    ) -> None:
         self._errors.append((name, error))
         logger.warning(
             "failover: failed model=%s profile=%s reason=%s %s: %s",
-            *(name, profile.id, error.kind, self._who(), str(error)[:_LONGEST_TEXT]),
+            *(name, profile.id, kind, self._who(), _cut(str(error))),
         )
-        self._left = self._left or (name, profile.id, error.kind)
+        self._left = self._left or (name, profile.id, kind)
 
     def _tell(self, attempt: Attempt) -> None:
         """Tell of a change of key or of model, now that it takes place."""
