@@ -321,6 +321,11 @@ def test_a_limit_of_another_kind_is_no_overflow(kind: Any) -> None:
         (ValueError(), "internal", "internal error: ValueError"),
         (RunFailed("tool_error", "too many"), "tool_error", "too many"),
         (ProviderError("y" * 9000), "provider_error", "y" * 500),
+        (
+            ProviderError("image exceeds 5 MB maximum: 6 MB", kind="format"),
+            "image_size",
+            "image exceeds 5 MB maximum",
+        ),
         (ProviderError("gave up", kind="retry_limit"), "retry_limit", "gave up"),
         (
             ProviderError("All failed: a, b", kind="billing", attempts=("a", "b")),

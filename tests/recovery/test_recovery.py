@@ -322,12 +322,21 @@ async def test_attempts_are_bounded(house: House, wire: Wire) -> None:
 
 
 @each_wire
-async def test_the_order_of_roles(house: House, wire: Wire) -> None:
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("messages: roles must alternate between user and assistant", "role_ordering"),
+        ("messages.0.image: image exceeds 5 MB maximum", "image_size"),
+    ],
+)
+async def test_what_no_other_model_would_mend(
+    house: House, wire: Wire, text: str, kind: str
+) -> None:
     stage = await house.stage(wire)
-    stage.default = wire.refusal(400, "messages: roles must alternate between user and")
+    stage.default = wire.refusal(400, text)
     result = await house.say(await house.open(), "hi")
     assert result.error is not None
-    assert result.error.kind == "role_ordering"
+    assert result.error.kind == kind
     assert len(stage.asked) == 1
 
 

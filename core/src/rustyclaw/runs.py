@@ -95,7 +95,7 @@ class RunError:
 
     :param kind: ``context_overflow``, ``compaction_failure``, ``provider_error``,
         ``auth_failure``, ``tool_error``, ``timeout``, ``role_ordering``,
-        ``retry_limit``, ``storage`` or ``internal``.
+        ``image_size``, ``retry_limit``, ``storage`` or ``internal``.
     """
 
     kind: str

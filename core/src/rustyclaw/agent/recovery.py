@@ -33,8 +33,13 @@ _NOT_OVERFLOW = re.compile(
 _ROLE_ORDER = re.compile(
     r"incorrect role information|roles must alternate", re.IGNORECASE
 )
+_IMAGE_SIZE = re.compile(
+    r"image (dimensions?|size|exceeds)|image.{0,40}too (large|many)", re.IGNORECASE
+)
 _LONGEST_MESSAGE = 500
 
+#: Kinds that a run's error has as well.
+_PUBLIC = {"context_overflow", "role_ordering", "image_size", "timeout", "retry_limit"}
 #: Kind of a failure -> what people are told.
 _FOR_PEOPLE = {
     "context_overflow": "The conversation is too large for this model. Send less "
@@ -77,8 +82,9 @@ def run_error(error: Exception, scrub: Callable[[str], str]) -> RunError:
         kind = "context_overflow" if is_overflow(error) else error.kind
     if _ROLE_ORDER.search(message):
         kind = "role_ordering"
-    named = ("context_overflow", "role_ordering", "timeout", "retry_limit")
-    public = kind if kind in named else ""
+    elif kind in ("format", "unknown") and _IMAGE_SIZE.search(message):
+        kind = "image_size"  # the message names the limit, if there is one
+    public = kind if kind in _PUBLIC else ""
     if kind in ("auth", "auth_permanent"):
         public = "auth_failure"
     if not getattr(error, "attempts", ()):

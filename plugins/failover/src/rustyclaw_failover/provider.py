@@ -34,7 +34,7 @@ from rustyclaw_failover.walk import Attempt, Walk
 logger = logging.getLogger(__name__)
 
 #: A candidate that does not open so fast is left out until it has.
-_OPENING_SECONDS = 8.0
+_OPENING_SECONDS = 15.0
 _MOST_RUNS = 1024
 
 
@@ -55,6 +55,7 @@ class FailoverProvider(Provider):
         self.levels: dict[tuple[str, str], str] = {}
         self.probes: dict[str, float] = {}
         self._spent: OrderedDict[str, int] = OrderedDict()
+        self._left_out: set[str] = set()
         self._ledger: Ledger | None = None
 
     async def __aexit__(
@@ -207,8 +208,11 @@ class FailoverProvider(Provider):
                 tasks.start_soon(open_one, spec)
         if not found:
             raise problems[specs[0]]
-        for spec in (spec for spec in specs if spec not in found):
-            logger.warning("failover: left out model=%s: %s", spec, problems[spec])
+        self._left_out -= set(found)
+        for spec in specs:
+            if spec not in found and spec not in self._left_out:  # once is enough
+                self._left_out.add(spec)
+                logger.warning("failover: left out model=%s: %s", spec, problems[spec])
         return [found[spec] for spec in specs if spec in found]
 
 

@@ -21,6 +21,7 @@ ErrorKind = Literal[
     "timeout",
     "format",
     "model_not_found",
+    "retry_limit",
     "unknown",
 ]
 
