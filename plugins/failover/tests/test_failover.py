@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,19 @@ async def test_a_key_without_credit_is_disabled_for_hours(house: House) -> None:
         state = (await state_of(bot))["a:key1"]
     assert state.state(house.now) == "disabled"
     assert state.disabled_until == house.now + 5 * 3600
+
+
+async def test_a_damaged_row_costs_no_answer(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house.open() as bot:
+        await bot.say("hi")
+        file = tmp_path / "providers" / "failover" / "profiles.db"
+        with sqlite3.connect(file) as db:
+            db.execute("UPDATE profiles SET failures = '{'")
+        db.close()
+        assert (await bot.say("hi")).startswith("a ")
+    assert "cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["auth", "auth_permanent", "overloaded"])

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 FILE = "profiles.db"
+#: What must not cost an answer: the disk, another version's table, a damaged row.
+_FAULTS = (StorageError, sqlite3.Error, ValueError)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS profiles (
     id TEXT PRIMARY KEY, last_used REAL NOT NULL, cooling_until REAL NOT NULL,
@@ -81,7 +83,7 @@ class Ledger:
 
         try:
             return await self._database.read(read)
-        except StorageError as exc:
+        except _FAULTS as exc:
             logger.warning("failover: the state of keys cannot be read: %s", exc)
             return {}, ""
 
@@ -136,7 +138,7 @@ class Ledger:
     async def _try(self, write: Callable[[sqlite3.Connection], T]) -> T | None:
         try:
             return await self._database.run(write, durable=False)
-        except StorageError as exc:
+        except _FAULTS as exc:
             logger.warning("failover: the state of keys cannot be kept: %s", exc)
             return None
 
