@@ -242,7 +242,7 @@ async def test_one_tool_result_of_a_megabyte(house: House, wire: Wire) -> None:
 @each_wire
 async def test_two_keys_and_a_limit(house: House, wire: Wire) -> None:
     stage = await house.stage(wire)
-    stage.script = [wire.refusal(429, "Rate limit reached")]
+    stage.script = [wire.refusal(*wire.limited)]
     gateway = await house.open()
     result = await house.say(gateway, "hi")
     assert (result.text, stage.keys) == ("fine", [*KEYS])
@@ -256,7 +256,7 @@ async def test_two_keys_and_a_limit(house: House, wire: Wire) -> None:
 @each_wire
 async def test_no_credit(house: House, wire: Wire) -> None:
     stage = await house.stage(wire)
-    stage.script = [wire.refusal(402, "Payment required: insufficient credits")]
+    stage.script = [wire.refusal(*wire.unpaid)]
     gateway = await house.open()
     assert (await house.say(gateway, "hi")).text == "fine"
     health = (await house.health(gateway))[f"{wire.provider}:key1"]
@@ -273,7 +273,7 @@ async def test_all_keys_rest_and_another_vendor_goes_on(
     stage.script = [wire.call(), wire.thought]
     gateway = await house.open(thinking="low")
     assert (await house.say(gateway, "hi")).text == "Hello"
-    stage.default = wire.refusal(429, "Rate limit reached")
+    stage.default = wire.refusal(*wire.limited)
     result = await house.say(gateway, "go on")
     assert (result.text, result.model) == ("fine", other.spec)
     assert len(stage.asked) == 4, "both keys"
@@ -299,20 +299,29 @@ async def test_too_many_tokens_a_minute_are_no_overflow(house: House) -> None:
     assert (await house.health(gateway))["groq:key1"].failures == {"rate_limit": 1}
 
 
-@each_wire
-async def test_a_refused_level_of_thinking(house: House, wire: Wire) -> None:
+@pytest.mark.parametrize(
+    ("wire", "words"),
+    [
+        pytest.param(wire, words, id=f"{wire.name}-{number}")
+        for wire in WIRES
+        for number, words in enumerate(wire.no_thinking)
+    ],
+)
+async def test_a_refused_level_of_thinking(
+    house: House, wire: Wire, words: str
+) -> None:
     stage = await house.stage(wire)
-    stage.script = [wire.refusal(*wire.no_thinking)]
+    stage.script = [wire.refusal(400, words)]
     gateway = await house.open(thinking="high")
     result = await house.say(gateway, "hi")
-    assert (result.text, result.thinking) == ("fine", wire.level)
+    assert (result.text, result.thinking) == ("fine", wire.no_thinking[words])
     assert stage.keys == [KEYS[0]] * 2, "the key is not to blame"
 
 
 @each_wire
 async def test_attempts_are_bounded(house: House, wire: Wire) -> None:
     stage = await house.stage(wire)
-    stage.default = wire.refusal(429, "Rate limit reached")
+    stage.default = wire.refusal(*wire.limited)
     gateway = await house.open()
     result = await house.say(gateway, "hi")
     assert result.error is not None
@@ -398,7 +407,7 @@ async def test_nobody_else_answers_after_a_part_of_an_answer(
 
 async def test_the_state_of_keys_outlives_the_process(house: House) -> None:
     stage = await house.stage(WIRES[0])
-    stage.script = [stage.wire.refusal(429, "Rate limit reached")]
+    stage.script = [stage.wire.refusal(*stage.wire.limited)]
     config = {**house.config(), "plugins": {"allow": ["failover", "anthropic"]}}
     (house.home / "config.yaml").write_text(yaml.safe_dump(config))
     for session in ("one", "two"):

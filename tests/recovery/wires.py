@@ -51,8 +51,10 @@ class Wire:
     :param thought: An answer with a thought before its text, and what signs it.
     :param refusal: Makes a refusal: status and message.
     :param too_long: What it says of a prompt that is too long, and its status.
-    :param no_thinking: What it says of a level of thinking, and its status.
-    :param level: The next level after that, from ``high`` on.
+    :param limited: What it says of too many requests, and its status.
+    :param unpaid: What it says of an account without credit, and its status.
+    :param no_thinking: What it says of a level of thinking, each with the level that
+        is asked for next, from ``high`` on; the status is 400.
     """
 
     name: str
@@ -67,8 +69,9 @@ class Wire:
     signed: str
     refusal: Callable[[int, str], Answer]
     too_long: tuple[int, str]
-    no_thinking: tuple[int, str]
-    level: str
+    limited: tuple[int, str]
+    unpaid: tuple[int, str]
+    no_thinking: dict[str, str]
     section: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -142,17 +145,27 @@ def _anthropic() -> Wire:
         signed="SignedByAnthropic==",
         refusal=lambda status, text: anthropic.refusal(status, "error", text),
         too_long=(400, "prompt is too long: 210348 tokens > 200000 maximum"),
-        no_thinking=(
-            400,
-            "`max_tokens` must be greater than `thinking.budget_tokens`. Please "
-            "consult our documentation",
+        limited=(
+            429,
+            "This request would exceed your organization's rate limit of 50,000 input "
+            "tokens per minute.",
         ),
-        level="medium",
+        unpaid=(
+            400,
+            "Your credit balance is too low to access the Anthropic API. Please go to "
+            "Plans & Billing to upgrade or purchase credits.",
+        ),
+        no_thinking={
+            "`max_tokens` must be greater than `thinking.budget_tokens`. Please "
+            "consult our documentation": "medium",
+            "'claude-opus-4-5' does not support thinking.": "medium",
+        },
     )
 
 
 def _openai_refusal(status: int, text: str) -> Answer:
-    error = {"message": text, "type": "invalid_request_error", "code": None}
+    code = "insufficient_quota" if text == _OPENAI_UNPAID[1] else None
+    error = {"message": text, "type": code or "invalid_request_error", "code": code}
     return Answer.json({"error": error}, status=status)
 
 
@@ -161,10 +174,23 @@ _OPENAI_LONG = (
     "This model's maximum context length is 128000 tokens. However, your messages "
     "resulted in 130112 tokens.",
 )
-_OPENAI_LEVEL = (
-    "Unsupported value: '{}' does not support 'high' with this model. Supported values "
-    "are: 'low' and 'medium'."
+_OPENAI_LIMIT = (
+    429,
+    "Rate limit reached for gpt-5.1 in organization org-a on tokens per min (TPM): "
+    "Limit 30000, Used 29500, Requested 1200. Please try again in 1.4s.",
 )
+_OPENAI_UNPAID = (
+    429,
+    "You exceeded your current quota, please check your plan and billing details.",
+)
+
+
+def _openai_levels(name: str) -> dict[str, str]:
+    return {
+        f"Unsupported value: '{name}' does not support 'high' with this model. "
+        "Supported values are: 'low' and 'medium'.": "low",
+        f"Unsupported parameter: '{name}' is not supported with this model.": "medium",
+    }
 
 
 def _chat() -> Wire:
@@ -184,8 +210,9 @@ def _chat() -> Wire:
         signed="",
         refusal=_openai_refusal,
         too_long=_OPENAI_LONG,
-        no_thinking=(400, _OPENAI_LEVEL.format("reasoning_effort")),
-        level="low",
+        limited=_OPENAI_LIMIT,
+        unpaid=_OPENAI_UNPAID,
+        no_thinking=_openai_levels("reasoning_effort"),
     )
 
 
@@ -214,8 +241,9 @@ def _responses() -> Wire:
         signed="SealedByOpenAI",
         refusal=_openai_refusal,
         too_long=_OPENAI_LONG,
-        no_thinking=(400, _OPENAI_LEVEL.format("reasoning.effort")),
-        level="low",
+        limited=_OPENAI_LIMIT,
+        unpaid=_OPENAI_UNPAID,
+        no_thinking=_openai_levels("reasoning.effort"),
     )
 
 
@@ -241,8 +269,14 @@ def _google() -> Wire:
             "The input token count (1200000) exceeds the maximum number of tokens "
             "allowed (1048576).",
         ),
-        no_thinking=(400, "Thinking is not supported for this model."),
-        level="medium",
+        limited=(429, "Resource has been exhausted (e.g. check quota)."),
+        unpaid=(402, "Payment required: the prepaid credits are used up."),
+        no_thinking={
+            "Thinking level is not supported for this model.": "medium",
+            "Thinking is not enabled for models/gemini-2.5-flash": "medium",
+            "Unable to submit request because thinking is not supported by this "
+            "model.": "medium",
+        },
     )
 
 
@@ -265,8 +299,12 @@ def _ollama() -> Wire:
         signed="",
         refusal=ollama.failure,
         too_long=(400, "prompt too long; exceeded max context length by 90 tokens"),
-        no_thinking=(400, '"qwen3" does not support thinking'),
-        level="medium",
+        limited=(429, "you have reached your hourly usage limit"),
+        unpaid=(402, "payment required"),
+        no_thinking={
+            '"qwen3" does not support thinking': "medium",
+            'think value "high" is not supported for this model': "medium",
+        },
     )
 
 

@@ -14,13 +14,13 @@ OPENAI = (
 @pytest.mark.parametrize(
     ("words", "level"),
     [
-        ("off", "off"),
+        ("off none", "off"),
         ("on enable enabled low thinkhard think-hard", "low"),
         ("min minimal think", "minimal"),
         ("mid med medium thinkharder harder", "medium"),
         ("high ultra ultrathink thinkhardest highest max", "high"),
         ("xhigh x-high x_high", "xhigh"),
-        ("purple none 7", None),
+        ("purple 7", None),
     ],
 )
 def test_words(words: str, level: str | None) -> None:
@@ -41,7 +41,20 @@ def test_words(words: str, level: str | None) -> None:
             {"low"},
             "medium",
         ),
-        ("low", "Supported values are: 'auto', 'none'.", (), None),
+        ("low", "Supported values are: 'auto', 'none'.", (), "off"),
+        ("low", "Supported values are: 'auto'.", (), None),
+        (
+            "off",
+            "Budget 0 is invalid. This model only works in thinking mode.",
+            {"off"},
+            "minimal",
+        ),
+        (
+            "high",
+            'think value "high" is not supported for this model',
+            {"high"},
+            "medium",
+        ),
         ("high", '"gemma" does not support thinking', {"high"}, "medium"),
         ("medium", '"gemma" does not support thinking', {"medium"}, "low"),
         ("minimal", "Thinking is not supported by this model", {"minimal"}, "off"),

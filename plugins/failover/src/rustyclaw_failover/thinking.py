@@ -8,7 +8,7 @@ from collections.abc import Collection
 #: The least first; the words that `rustyclaw` and its users know.
 LEVELS = ("off", "minimal", "low", "medium", "high", "xhigh")
 _WORDS = {
-    "off": "off",
+    "off": "off none",
     "minimal": "min minimal think",
     "low": "on enable enabled low thinkhard",
     "medium": "mid med medium thinkharder harder",
@@ -22,6 +22,7 @@ _QUOTED = re.compile(r"['\"`]([\w -]+)['\"`]")
 #: Google, vLLM.
 _REFUSED = re.compile(
     r"does(n't| not) support (extended )?(thinking|reasoning)"
+    r"|think value .{0,20} is not supported"
     r"|(thinking|reasoning)\w*['\"` ]{0,3} (is|are) not (supported|available|enabled)"
     r"|unsupported (parameter|value|field).{0,40}(reasoning|thinking|effort)"
     r"|(reasoning[_. ]effort|thinking[_. ]?(level|budget|config)?|effort)\b.{0,60}"
@@ -32,6 +33,10 @@ _REFUSED = re.compile(
     r"|(thinking[_ ]?budget|budget_tokens).{0,60}(invalid|out of range|only works)",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+#: What Google says of a model that cannot do without.
+_ALWAYS = re.compile(r"only works in thinking mode", re.IGNORECASE)
 
 
 def normal(word: str) -> str | None:
@@ -46,6 +51,8 @@ def next_level(level: str, refusal: str, tried: Collection[str]) -> str | None:
     :param refusal: What the vendor said.
     :param tried: Levels that this profile was asked for already.
     """
+    if _ALWAYS.search(refusal):
+        return next((name for name in LEVELS[1:] if name not in tried), None)
     now = level if level in (*LEVELS, "max") else normal(level) or "off"
     if found := _SUPPORTED.search(refusal):
         listed = re.split(r"\.(?:\s|$)|\(", found[1])[0]
