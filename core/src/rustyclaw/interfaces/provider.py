@@ -51,9 +51,12 @@ class Provider(Connected, ABC):
 
     :cvar default_model: Used when the config names only the provider.
     :cvar transcript_policy: How conversations must look.
+    :cvar key_variables: Environment variables that may hold its key if the config
+        names none; `onboard` proposes the first.
     """
 
     default_model: ClassVar[str]
+    key_variables: ClassVar[tuple[str, ...]] = ()
     transcript_policy: ClassVar[TranscriptPolicy] = TranscriptPolicy()
 
     @abstractmethod
@@ -69,3 +72,9 @@ class Provider(Connected, ABC):
     async def models(self) -> Sequence[ModelInfo]:
         """Return the models on offer; by default the default model alone."""
         return (ModelInfo(id=self.default_model),)
+
+    async def probe(self) -> str:
+        """As any plugin's; by default it is opened, and asked for its models."""
+        async with self:
+            count = len(await self.models())
+        return f"names {count} model{'s' * (count != 1)}"

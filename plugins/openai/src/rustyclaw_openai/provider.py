@@ -214,6 +214,11 @@ class OpenAIStyleProvider(HttpProvider):
             logger.info("provider %r does not list its models: %s", self.name, exc)
 
     @property
+    def probe_url(self) -> str:
+        """The list of models, which takes a valid key."""
+        return self.models_url if self.models_path else f"{self.api_url}/models"
+
+    @property
     def models_url(self) -> str:
         """Where the vendor lists its models."""
         return f"{self.api_url}{self.models_path}"
