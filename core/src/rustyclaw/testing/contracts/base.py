@@ -78,7 +78,8 @@ async def check_probe(plugin: Connected, patience: float, prompt: float) -> None
         with anyio.fail_after(patience):
             said = await plugin.probe()
         assert isinstance(said, str), f"`probe` returned {said!r}, which is no text"
-        assert said.strip() and said.isprintable(), f"no line of text: {said!r}"
+        assert said.strip(), "say in a few words what answered"
+        assert said.isprintable(), f"not one line of text: {said!r}"
     seconds = await seconds_to_leave(plugin.probe, RustyclawError)
     assert seconds < prompt, f"`probe` stayed {seconds:.1f} s"
 
