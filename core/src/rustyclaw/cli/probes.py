@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -57,8 +58,6 @@ class Trial:
         config = config_from(content, home=home, env=os.environ)
         self._scrub, loader = config.redactor.scrub, Loader(config, discover(kind))
         self.plugin: Connected = loader.create(kind, name, BASES[kind])
-        if isinstance(self.plugin, rc.Channel):
-            self.plugin.folder = home / "channels" / name
 
     def lack(self) -> str:
         """Return what the settings lack, or an empty text."""
@@ -68,8 +67,11 @@ class Trial:
             return self._scrub(f"{self.kind[:-1]} {self.name!r} is broken: {exc!r}")
 
     async def probe(self) -> Answer:
-        """Ask the plugin itself."""
-        return await self._answer(self.plugin.probe, _SECONDS)
+        """Ask the plugin itself; what a channel keeps goes into no folder of ours."""
+        with TemporaryDirectory(prefix="rustyclaw-") as folder:
+            if isinstance(self.plugin, rc.Channel):
+                self.plugin.folder = Path(folder)
+            return await self._answer(self.plugin.probe, _SECONDS)
 
     @property
     def default_model(self) -> str:

@@ -219,7 +219,7 @@ class Wizard:
         ways = ["typed", "variable", "none"]
         default = "variable" if is_set else "none" if needs_none else "typed"
         if chosen.is_secretive:
-            ways, default = ["kept", *ways], "typed" if again else "kept"
+            ways, default = ["kept", *ways], default if again else "kept"
         what = chosen.secret_key.replace("_", " ")
         way = _pick(f"where is the {what}", ways, default)
         if way == "variable":
