@@ -81,19 +81,16 @@ def _deep_checks() -> Iterator[dict[str, Any]]:
 
 
 def _check_plugins(config: rc.Config) -> Iterator[tuple[str, str]]:
-    """Import and construct all that is enabled or in use."""
+    """Import and construct all that is enabled; tell what that in use lacks."""
     loader, hooks = Loader(config, discover()), dict[str, object]()
-    used = in_use(config, loader)
     for kind, base in _BASES.items():
-        names = [*loader.enabled(kind), *(n for k, n in used if k == kind)]
-        for name in dict.fromkeys(names):
+        for name in loader.enabled(kind):
             with suppress(rc.PluginError):  # it is then among the failures
                 plugin = loader.create(kind, name, base)
                 hooks |= {name: plugin} if kind == "hooks" else {}
-    for kind, name in used:
+    for kind, name in in_use(config, loader):
         with suppress(rc.PluginError):
-            section = getattr(config, kind).get(name, {})
-            if lack := Trial(kind, name, section, config.home).lack():
+            if lack := Trial(kind, name, config, loader).lack():
                 yield "!!", lack
     for name, refused in Hooks().register(hooks).items():
         loader.fail("hooks", name, refused)

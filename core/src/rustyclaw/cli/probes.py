@@ -15,7 +15,6 @@ import anyio
 
 import rustyclaw as rc
 from rustyclaw.cli.remote import ask_gateway
-from rustyclaw.config.load import config_from
 from rustyclaw.discovery import discover
 from rustyclaw.interfaces import Connected
 from rustyclaw.loading import FALLBACK_PROVIDER, Loader
@@ -45,18 +44,14 @@ class Answer:
 
 
 class Trial:
-    """One plugin with settings that need not stand in the config yet.
+    """One provider or channel, with the settings that a config gives it.
 
     :raises PluginError: It is not installed, or the settings are not valid.
     """
 
-    def __init__(
-        self, kind: str, name: str, section: Mapping[str, Any], home: Path
-    ) -> None:
-        self.kind, self.name, self._section = kind, name, section
-        content = {kind: {name: dict(section)}}
-        config = config_from(content, home=home, env=os.environ)
-        self._scrub, loader = config.redactor.scrub, Loader(config, discover(kind))
+    def __init__(self, kind: str, name: str, config: rc.Config, loader: Loader) -> None:
+        self.kind, self.name, self._scrub = kind, name, config.redactor.scrub
+        self._section: Mapping[str, Any] = getattr(config, kind).get(name, {})
         self.plugin: Connected = loader.create(kind, name, BASES[kind])
 
     def lack(self) -> str:
@@ -72,11 +67,6 @@ class Trial:
             if isinstance(self.plugin, rc.Channel):
                 self.plugin.folder = Path(folder)
             return await self._answer(self.plugin.probe, _SECONDS)
-
-    @property
-    def default_model(self) -> str:
-        """The model of a provider that is named alone."""
-        return str(getattr(self.plugin, "default_model", ""))
 
     async def models(self) -> Sequence[rc.ModelInfo]:
         """Return the models that a provider tells; none if it fails."""
@@ -158,25 +148,26 @@ def in_use(config: rc.Config, loader: Loader) -> list[tuple[str, str]]:
 async def probe_all(config: rc.Config, serves: bool) -> list[Answer]:
     """Try out all that is in use, at the same time.
 
+    What cannot be made, or lacks something, is left to the other checks.
+
     :param serves: A gateway runs: what does not promise to leave it alone is not
         tried.
     """
-    answers: dict[tuple[str, str], Answer] = {}
+    loader, answers = Loader(config, discover()), dict[Trial, Answer | None]()
+    for place in in_use(config, loader):
+        with suppress(rc.RustyclawError):
+            trial = Trial(*place, config, loader)
+            leaves_it_alone = type(trial.plugin).probe is not Connected.probe
+            if (leaves_it_alone or not serves) and not trial.lack():
+                answers[trial] = None
 
-    async def try_out(kind: str, name: str) -> None:
-        try:
-            trial = Trial(kind, name, getattr(config, kind).get(name, {}), config.home)
-        except rc.RustyclawError:
-            return  # the other checks say so, as they say what it lacks
-        leaves_it_alone = type(trial.plugin).probe is not Connected.probe
-        if (leaves_it_alone or not serves) and not trial.lack():
-            answers[kind, name] = await trial.probe()
+    async def try_out(trial: Trial) -> None:
+        answers[trial] = await trial.probe()
 
-    places = in_use(config, Loader(config, discover()))
     async with anyio.create_task_group() as group:
-        for kind, name in places:
-            group.start_soon(try_out, kind, name)
-    return [answers[place] for place in places if place in answers]
+        for trial in answers:
+            group.start_soon(try_out, trial)
+    return [answer for answer in answers.values() if answer is not None]
 
 
 def running_channels() -> Iterator[tuple[bool, str]]:

@@ -100,7 +100,7 @@ class Wizard:
             spec = f"{chosen.name}/{model}".rstrip("/")
             if chosen.trial is None:
                 return spec
-            word = partial(chosen.trial.one_word, model or chosen.trial.default_model)
+            word = partial(chosen.trial.one_word, model or _default_model(chosen.trial))
             if self._works(spec, word):
                 return spec
             model = ""
@@ -109,7 +109,7 @@ class Wizard:
         """Return one of the models that a provider has, or another that was typed."""
         if trial is None:
             return str(prompt("model, if not its own", kept)).strip()
-        infos, default = anyio.run(trial.models), kept or trial.default_model
+        infos, default = anyio.run(trial.models), kept or _default_model(trial)
         ids = list(dict.fromkeys([default, *(info.id for info in infos)]))
         windows = {info.id: f"{info.context_window // 1000}k" for info in infos}
         for number, id in enumerate(ids[:_MOST_MODELS], 1):
@@ -167,13 +167,16 @@ class Wizard:
         return Loader(config, discover(kind)).load(kind, name)
 
     def _trial(self, chosen: Chosen) -> Trial:
-        """Return the plugin with its settings.
+        """Return the plugin with its settings, whatever the config allows.
 
         :raises PluginError: They are not valid.
         """
-        typed = {chosen.secret_key: chosen.secret} if chosen.secret else {}
-        section = {**chosen.section, **typed}  # what is typed is in no file yet
-        return Trial(chosen.kind, chosen.name, section, self._config.home)
+        kind, name, section = chosen.kind, chosen.name, dict(chosen.section)
+        if chosen.secret:  # it is in no file yet
+            section[chosen.secret_key] = chosen.secret
+        home, content = self._config.home, {kind: {name: section}}
+        config = config_from(content, home=home, env=os.environ)
+        return Trial(kind, name, config, Loader(config, discover(kind)))
 
     # --- Its secret -----------------------------------------------------------------
 
@@ -278,3 +281,7 @@ def _pick(question: str, ways: list[str], default: str) -> str:
         answer = str(prompt(f"{question} ({', '.join(ways)})", default)).strip().lower()
         if found := [way for way in ways if answer and way.startswith(answer)]:
             return found[0]
+
+
+def _default_model(trial: Trial) -> str:
+    return str(getattr(trial.plugin, "default_model", ""))
