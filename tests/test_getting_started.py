@@ -1,4 +1,4 @@
-"""What docs/getting-started.md tells, done as it says: up to a Telegram answer.
+"""What docs/getting-started.md tells, done as it says, and what may go wrong there.
 
 Only the vendor and Telegram are fakes, at addresses that the environment names.
 """
@@ -6,7 +6,9 @@ Only the vendor and Telegram are fakes, at addresses that the environment names.
 from __future__ import annotations
 
 import os
+import pty
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -174,3 +176,126 @@ def check_dialog(said: str, tests: list[str]) -> None:
         assert re.search(re.sub(r"\\\(\d+\\ ms\\\)$", r"\\(\\d+ ms\\)", shown), said), (
             said
         )
+
+
+# --- What may go wrong --------------------------------------------------------------
+
+
+def closed_port() -> str:
+    """Return an address where nobody listens."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{nobody.getsockname()[1]}"
+
+
+def silent(received: Received) -> Answer:
+    return Answer(end="hang", delay_seconds=SECONDS)
+
+
+def empty(received: Received) -> Answer:
+    return Answer.json({"object": "list", "data": []})
+
+
+def penniless(received: Received) -> Answer:
+    """List the models, and refuse to talk."""
+    if received.method == "GET":
+        return vendor(received)
+    said = {"message": "You exceeded your current quota, please check your plan and "}
+    said |= {"code": "insufficient_quota", "type": "insufficient_quota"}
+    return Answer.json({"error": said}, status=429)
+
+
+WRONG = {"OPENAI_API_KEY": "sk-wrong-0123456789abcdef"}
+WRONG_TOKEN = {"TELEGRAM_BOT_TOKEN": "999:wrong-Token_of-a-bot"}
+NOWHERE = {"RUSTYCLAW_PROVIDERS__OPENAI__BASE_URL": closed_port()}
+NO_TELEGRAM = {"RUSTYCLAW_CHANNELS__TELEGRAM__BASE_URL": closed_port()}
+QUICK = {"RUSTYCLAW_PROVIDERS__OPENAI__IDLE_TIMEOUT_SECONDS": "0.3"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answering", "env", "said"),
+    [
+        (vendor, WRONG, "answered 401: Incorrect API key; check `providers.openai.api_k"
+         "ey`; it is from the variable 'OPENAI_API_KEY'"),
+        (vendor, NOWHERE, "check the network and the address"),
+        (silent, QUICK, "fell silent at http://127.0.0.1:"),
+        (empty, {}, "has no model for you at http://127.0.0.1:"),
+        (penniless, {}, "top up the account, or use another provider"),
+        (vendor, WRONG_TOKEN, "the token is not valid (any more): ask BotFather for a "
+         "new one; it is from the variable 'TELEGRAM_BOT_TOKEN'"),
+        (vendor, NO_TELEGRAM, "; check the network"),
+        (vendor, {"TELEGRAM_BOT_TOKEN": "nonsense"}, "BotFather shows it as `123456:"),
+    ],
+    ids=["key", "address", "silence", "models", "credit", "token", "telegram", "form"],
+)  # fmt: skip
+def test_what_fails_is_explained_and_changes_nothing(
+    answering: Any, env: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    before = "# mine\nagents: {defaults: {model: offline}}\n"
+    (home / "config.yaml").write_text(before)
+
+    async def onboard() -> None:
+        with FakeTelegram() as telegram:
+            async with FakeVendor(default=answering) as fake:
+                addresses = {
+                    "RUSTYCLAW_PROVIDERS__OPENAI__BASE_URL": fake.url,
+                    "RUSTYCLAW_CHANNELS__TELEGRAM__BASE_URL": telegram.url,
+                }
+                terminal = Terminal(home, {**OWN, **addresses, **env})
+                options = "--non-interactive --provider openai --channel telegram"
+                read = await terminal.run(f"rustyclaw onboard {options}", code=1)
+                check(terminal, read)
+
+    def check(terminal: Terminal, read: str) -> None:
+        assert said in read
+        assert "nothing was changed; `--skip-tests` asks nobody" in read
+        for name in OWN:
+            assert terminal.env[name] not in read
+        for url in (NOWHERE, NO_TELEGRAM):
+            if env == url:
+                assert next(iter(url.values())) in read
+
+    anyio.run(onboard)
+    assert (home / "config.yaml").read_text() == before
+    assert [path.name for path in home.iterdir()] == ["config.yaml"]
+
+
+def test_a_key_is_typed_at_a_terminal_and_not_shown(tmp_path: Path) -> None:
+    """A terminal of 40 columns, whose every character is read."""
+    home = tmp_path / "home"
+    steps = [
+        ("where is the api key", "typed"),
+        ("the api key:", KEY),
+        ("model", ""),
+        ("channel", "none"),
+    ]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RUSTYCLAW_")}
+    env |= {"RUSTYCLAW_HOME": str(home), "COLUMNS": "40", "TERM": "dumb"}
+    command = ["-m", "rustyclaw", "onboard", "--provider", "openai", "--skip-tests"]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, [sys.executable, *command], env)
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:  # it has left
+            break
+        if steps and steps[0][0].encode() in said.rpartition(b"\n")[2]:
+            os.write(terminal, f"{steps.pop(0)[1]}\n".encode())
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+
+    assert os.waitstatus_to_exitcode(status) == 0, said
+    assert not steps
+    assert KEY.encode() not in said
+    kept = home / "credentials" / "openai.api_key"
+    assert kept.read_text() == f"{KEY}\n"
+    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (
+        0o600,
+        0o700,
+    )
+    assert KEY not in (home / "config.yaml").read_text()

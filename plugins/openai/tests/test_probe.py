@@ -84,7 +84,8 @@ async def test_openrouter_key_is_spent(make: Make, vendor: FakeVendor) -> None:
 async def test_restricted_key_of_openai(
     message: str, works: bool, make: Make, vendor: FakeVendor
 ) -> None:
-    vendor.default = Answer.json({"error": {"message": message}}, status=403)
+    status = 401 if works else 403
+    vendor.default = Answer.json({"error": {"message": message}}, status=status)
     provider = make(OpenAIProvider)
 
     if works:
@@ -101,3 +102,18 @@ async def test_server_without_models(make: Make, vendor: FakeVendor) -> None:
         await make(PRESETS["vllm"]).probe()
 
     assert failed.value.kind == "model_not_found"
+
+
+async def test_known_models_that_the_key_may_not_use_are_left_out(
+    make: Make, vendor: FakeVendor
+) -> None:
+    listed = [{"id": "gpt-5-mini"}, {"id": "whisper-1"}]
+    vendor.default = Answer.json({"data": listed})
+    provider = make(OpenAIProvider, models=[{"id": "mine"}])
+    before = {info.id for info in await provider.models()}
+
+    await provider.probe()
+
+    assert {"gpt-5.6", "gpt-5-mini", "gpt-4o", "mine"} <= before
+    after = [info.id for info in await provider.models()]
+    assert sorted(after) == ["gpt-5-mini", "gpt-5.6", "mine"]
