@@ -392,11 +392,14 @@ def test_what_fails_is_asked_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_fails_can_be_skipped(rig: Rig) -> None:
-    answers = lines("vendor", "typed", BAD, "skip", "m2", "none")
+    answers = lines("vendor", "typed", BAD, "skip", "m13", "chat", "none", "skip")
 
     done = rig.onboard(answers=answers)
 
     assert done.code == 0, done.err
+    assert "testing vendor/m13" not in done.out
+    assert rig.config["channels"] == {"chat": {}}
+    assert rig.config["agents"]["defaults"]["model"] == "vendor/m13"
     assert rig.credentials() == {"vendor.api_key": f"{BAD}\n"}
 
 

@@ -101,7 +101,7 @@ class Wizard:
             if chosen.trial is None:
                 return spec
             word = partial(chosen.trial.one_word, model or _default_model(chosen.trial))
-            if self._works(spec, word):
+            if self._outcome(spec, word) != "again":
                 return spec
             model = ""
 
@@ -140,10 +140,12 @@ class Wizard:
                 return chosen
             try:
                 chosen.trial = self._trial(chosen)
-                works = self._works(f"{kind[:-1]} {name}", chosen.trial.probe)
+                outcome = self._outcome(f"{kind[:-1]} {name}", chosen.trial.probe)
             except rc.PluginError as exc:  # its settings are not valid
-                works = self._failed(str(exc))
-            if works:
+                outcome = self._failed(str(exc))
+            if outcome == "skip":
+                chosen.trial = None  # nor is its model worth a question
+            if outcome != "again":
                 return chosen
             again = True
         return None
@@ -157,7 +159,8 @@ class Wizard:
             try:
                 return name, None if name == "none" else self._class(kind, name)
             except rc.PluginError as exc:
-                if not (self._tests or self._asks) or self._failed(str(exc)):
+                asked = self._tests or self._asks
+                if not asked or self._failed(str(exc)) == "skip":
                     return name, None
             name = ""
 
@@ -250,18 +253,18 @@ class Wizard:
         if missing := sorted({*could} - here):
             print(f"could be installed: {', '.join(missing)}")
 
-    def _works(self, what: str, test: Callable[[], Awaitable[Answer]]) -> bool:
-        """Try something out; whether it works, or is to be left as it is."""
+    def _outcome(self, what: str, test: Callable[[], Awaitable[Answer]]) -> str:
+        """Try something out; return ``ok``, or what somebody wants if it fails."""
         print(clean(f"testing {what} ..."), end=" ", flush=True)
         answer = anyio.run(test)
         if not answer.works:
             print("failed")
             return self._failed(str(answer))
         print(clean(f"ok: {answer.text} ({answer.milliseconds} ms)"))
-        return True
+        return "ok"
 
-    def _failed(self, problem: str) -> bool:
-        """Say what went wrong; return whether it is to be left as it is.
+    def _failed(self, problem: str) -> str:
+        """Say what went wrong; return whether to try it ``again`` or to ``skip`` it.
 
         :raises RustyclawError: Nobody is there to say it.
         """
@@ -272,7 +275,7 @@ class Wizard:
         way = _pick("what now", ["again", "skip", "quit"], "again")
         if way == "quit":
             raise Abort
-        return bool(way == "skip")
+        return way
 
 
 def _pick(question: str, ways: list[str], default: str) -> str:
