@@ -10,7 +10,7 @@ import anyio
 from typer import Abort, Option
 
 import rustyclaw as rc
-from rustyclaw.cli.admin import seed, settings_file
+from rustyclaw.cli.admin import plugins_allow, seed, settings_file
 from rustyclaw.cli.remote import is_served
 from rustyclaw.cli.terminal import clean
 from rustyclaw.cli.wizard import Chosen, Wizard
@@ -26,7 +26,6 @@ _HEADER = """\
 # used; `rustyclaw plugins allow NAME` adds one that was installed later.
 """
 _ALLOW = "--allow-installed/--no-allow-installed"
-Edits = list[tuple[tuple[str, ...], Any]]
 
 
 def onboard(
@@ -61,10 +60,10 @@ def onboard(
         token = {"token_env": token_env, "token_file": token_file}
         if platform := wizard.channel(channel, token):
             chosen.append(platform)
-        _write(config, chosen, model, allow_installed)
     except (Abort, KeyboardInterrupt):
         print("\nnothing was changed")
         raise
+    _write(config, chosen, model, allow_installed)
     seed()
     for part in chosen:
         if part.name not in discover(part.kind).names(part.kind):
@@ -76,60 +75,33 @@ def _write(
     config: rc.Config, chosen: list[Chosen], model: str, allow: bool | None
 ) -> None:
     """Write the secrets, and then the config that names their files."""
-    path, is_new = settings_file(), not os.path.lexists(settings_file())
-    put, drop = Edits(), list[tuple[str, ...]]()
+    path, is_new = config.path, not os.path.lexists(config.path)
+    was = b"" if is_new else path.read_bytes()
+    put, drop = list[tuple[tuple[str, ...], Any]](), list[tuple[str, ...]]()
     if config.agents.defaults.model != model:
         put.append((("agents", "defaults", "model"), model))
     for part in chosen:
-        before = getattr(config, part.kind).get(part.name)
+        place, before = (part.kind, part.name), getattr(config, part.kind)
+        old = before.get(part.name) or {}
         if part.secret:
             file = part.section[f"{part.secret_key}_file"]
             _keep(config.home / file, part.secret)
-        if before is None and not part.section:
-            put.append(((part.kind, part.name), {}))
-        for key, value in part.section.items():
-            if (before or {}).get(key) != value:
-                put.append(((part.kind, part.name, key), value))
-        gone = [key for key in before or {} if key not in part.section]
-        drop += [(part.kind, part.name, key) for key in gone]
-    _let_in(config, chosen, is_new if allow is None else allow, drop, put)
-    if not put and not drop:
-        print(f"{path} is left as it is")
-        return
-    if is_new:
-        replace_config(path, _HEADER)
-    edit_config(path, drop=drop, put=put)
-    print(f"{path} is written")
-
-
-def _let_in(
-    config: rc.Config,
-    chosen: list[Chosen],
-    allow: bool,
-    drop: list[tuple[str, ...]],
-    put: Edits,
-) -> None:
-    """Add what `plugins.allow` and `plugins.deny` must say for what was chosen."""
-    policy, catalog = config.plugins, discover()
-    wanted = []
+        if part.name not in before and not part.section:
+            put.append((place, {}))
+        changed = {k: v for k, v in part.section.items() if old.get(k) != v}
+        put += [((*place, key), value) for key, value in changed.items()]
+        drop += [(*place, key) for key in old if key not in part.section]
+    if config.plugins.allow is None and (is_new if allow is None else allow):
+        names = {plugin.name for plugin in discover().plugins.values()}
+        names |= {part.name for part in chosen}
+        put.append((("plugins", "allow"), sorted(names)))
+    if put or drop:
+        if is_new:
+            replace_config(path, _HEADER)
+        edit_config(path, drop=drop, put=put)
     for part in chosen:
-        plugin = catalog.plugins.get((part.kind, part.name))
-        wanted.append({part.name, *([plugin.dist] if plugin else [])})
-    for index, name in reversed([*enumerate(policy.deny)]):
-        if any(name in names for names in wanted):
-            drop.append(("plugins", "deny", str(index)))
-    if policy.allow is not None:
-        new = [
-            p.name
-            for p, n in zip(chosen, wanted, strict=True)
-            if not n & {*policy.allow}
-        ]
-        for place, name in enumerate(dict.fromkeys(new), len(policy.allow)):
-            put.append((("plugins", "allow", str(place)), name))
-    elif allow:
-        installed = {plugin.name for plugin in catalog.plugins.values()}
-        names = sorted({*installed, *(part.name for part in chosen)})
-        put.append((("plugins", "allow"), names))
+        plugins_allow(part.name)
+    print(f"{path} is {'left as it is' if path.read_bytes() == was else 'written'}")
 
 
 def _keep(file: Path, secret: str) -> None:
