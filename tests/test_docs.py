@@ -14,7 +14,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from rustyclaw import hookspecs
+from rustyclaw import hookspecs, load_config
+from rustyclaw.discovery import discover
+from rustyclaw.loading import Loader
 from rustyclaw.markers import kind_of
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +123,38 @@ def test_tables_are_those_of_today(name: str, reference: ModuleType) -> None:
     page = read(DOCS / f"{name}.md")
 
     assert page == reference.PAGES[name](page), "run `nox -s reference`"
+
+
+# --- What guides tell people to configure ----------------------------------------
+
+GUIDES = sorted([*DOCS.glob("providers/*.md"), *DOCS.glob("channels/*.md")])
+#: What the variables that guides name may hold, where not anything will do.
+VALUES = {
+    "TELEGRAM_BOT_TOKEN": "123456:fake-Token",
+    "TELEGRAM_WORK_TOKEN": "777:another-Token",
+}
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.stem)
+def test_what_a_guide_configures_can_be_made(page: Path, tmp_path: Path) -> None:
+    configs = blocks(read(page), "yaml")
+
+    assert configs, "a guide shows a configuration"
+    for text in configs:
+        names = re.findall(r"_env: *(\w+)", text)
+        env = {name: VALUES.get(name, f"value-of-{name}-is-long") for name in names}
+        config = load_config(home=tmp_path, env=env, text=text)
+        assert not config.warnings
+        loader = Loader(config, discover())
+        sections = {"tools": config.tools.model_extra or {}}
+        for kind in ("providers", "channels", "hooks", "compactors"):
+            sections[kind] = getattr(config, kind)
+        made = [
+            loader.create(kind, name, object)
+            for kind, names in sections.items()
+            for name in names
+        ]
+        assert made, "it has the section of a plugin"
 
 
 # --- Links and commands ---------------------------------------------------------

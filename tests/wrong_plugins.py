@@ -459,6 +459,22 @@ class HidesItsDefault(EchoContract):
             return (ModelInfo(id="another"),)
 
 
+class SaysNothingOfItself(EchoContract):
+    bitten_by = ("test_probe",)
+
+    class made(FakeProvider):
+        async def probe(self) -> str:
+            return ""
+
+
+class LacksAKey(EchoContract):
+    bitten_by = ("test_probe",)
+
+    class made(FakeProvider):
+        def problem(self) -> str:
+            return "has no key; set `api_key_env`"
+
+
 class IgnoresTheClose(EchoContract):
     bitten_by = ("test_early_close",)
 
@@ -548,6 +564,24 @@ class PlatformContract(ChannelContract):
 
 class GoodChannel(PlatformContract):
     pass
+
+
+class ProbesWithoutOpening(PlatformContract):
+    bitten_by = ("test_probe",)
+
+    class made(FakeChannel):
+        async def probe(self) -> str:
+            raise ConnectionError("it is closed")
+
+
+class ProbesForEver(PlatformContract):
+    bitten_by = ("test_probe",)
+    prompt_seconds = 0.1
+
+    class made(FakeChannel):
+        async def probe(self) -> str:
+            await deaf()
+            return "hello"
 
 
 class DraftContract(PlatformContract):

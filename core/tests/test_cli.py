@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -650,63 +649,3 @@ def test_doctor_says_that_the_state_cannot_be_used(cli: Cli, home: Path) -> None
     (home / "state.db").mkdir(parents=True)
 
     assert marks(cli("doctor", "--json"), "state.db") == {"!!"}
-
-
-# --- Onboarding -----------------------------------------------------------------
-
-
-def test_onboard_without_questions(cli: Cli, plugins: Path, home: Path) -> None:
-    args = ("onboard", "--non-interactive", "--provider", "tiny", "--model", "t")
-    outcome = cli(*args, "--api-key-env", "TINY_KEY")
-
-    assert outcome.code == 0, outcome.err
-    assert outcome.out.endswith("next, type: rustyclaw agent\n")
-    text = (home / "config.yaml").read_text()
-    found = yaml.safe_load(text)
-    assert found["agents"]["defaults"]["model"] == "tiny/t"
-    assert found["providers"] == {"tiny": {"api_key_env": "TINY_KEY"}}
-    assert {"tiny", "witness", "greet"} <= set(found["plugins"]["allow"])
-    assert text.startswith("# ")
-    assert (home / "config.yaml").stat().st_mode & 0o777 == 0o600
-    assert home.stat().st_mode & 0o777 == 0o700
-    assert (home / "agents/main/workspace/AGENTS.md").exists()
-    assert cli("config", "validate").code == 0
-
-    again = cli("onboard", "--non-interactive", "--provider", "other")
-    assert again.code == 0
-    assert "is left as it is" in again.out
-    assert (home / "config.yaml").read_text() == text
-
-
-def test_onboard_finds_the_key_and_names_what_is_missing(
-    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAR_AWAY_API_KEY", "x" * 20)
-    args = ("onboard", "--non-interactive", "--provider", "far-away")
-    outcome = cli(*args, "--no-allow-installed")
-
-    assert "pip install rustyclaw-far-away" in outcome.out
-    found = yaml.safe_load((home / "config.yaml").read_text())
-    assert found["providers"] == {"far-away": {"api_key_env": "FAR_AWAY_API_KEY"}}
-    assert "plugins" not in found
-
-
-def test_onboard_asks(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure(home, agents={"defaults": {"model": "old"}})
-    monkeypatch.setattr("sys.stdin", StringIO("y\ntiny\n\nbig\nn\n"))
-    outcome = cli("onboard")
-
-    assert outcome.code == 0, outcome.err
-    found = yaml.safe_load((home / "config.yaml").read_text())
-    assert found["agents"]["defaults"]["model"] == "tiny/big"
-    assert found["providers"] == {"tiny": {}}
-
-
-def test_onboard_asks_before_it_overwrites(
-    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    configure(home, agents={"defaults": {"model": "old"}})
-    monkeypatch.setattr("sys.stdin", StringIO("n\n"))
-
-    assert "is left as it is" in cli("onboard").out
-    assert load_config(home=home).agents.defaults.model == "old"

@@ -68,6 +68,9 @@ def test_the_sections_of_plugins() -> None:
             "type": "string",
             "description": "environment variable that holds `token`",
         }
+        assert section["properties"]["token_file"]["description"] == (
+            "file that holds `token`"
+        )
         assert "spare_env" in section["properties"]
         assert "limit_env" not in section["properties"]
         assert section["required"] == ["limit"]

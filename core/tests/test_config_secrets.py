@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import BaseModel
-from rustyclaw.config import Redactor, Secret
+from rustyclaw.config import Redactor, Secret, load_config
 from rustyclaw.config.secrets import PLACEHOLDER, looks_secret
 
 
@@ -237,3 +238,13 @@ def test_hostile_text_is_scrubbed_in_time(text: str) -> None:
     started = time.monotonic()
     Redactor().scrub(text)
     assert time.monotonic() - started < 5  # quadratic would be minutes
+
+
+def test_keys_in_the_environment_are_known_though_no_config_names_them(
+    tmp_path: Path,
+) -> None:
+    env = {"ACME_API_KEY": "key-of-acme", "SHELL": "/bin/bash", "NO_TOKEN": "yes"}
+    config = load_config(home=tmp_path, env=env)
+
+    said = "key-of-acme uses /bin/bash, yes"
+    assert config.redactor.scrub(said) == f"{PLACEHOLDER} uses /bin/bash, yes"

@@ -107,6 +107,49 @@ def test_secrets_from_variables(load: Load) -> None:
     assert config.redactor.scrub(f"{CANARY} secret-of-a") == "*** ***"
 
 
+@pytest.mark.parametrize("place", ["relative", "absolute", "home"])
+def test_secrets_from_files(
+    load: Load, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = load("").home
+    (home / "credentials").mkdir(parents=True)
+    (home / "credentials" / "x.token").write_text(f"{CANARY}\n")
+    monkeypatch.setenv("HOME", str(home))
+    root = {"relative": "", "absolute": f"{home}/", "home": "~/"}[place]
+    config = load(section(f"token_file: {root}credentials/x.token\nlimit: 1"))
+
+    sample = config.section("channels", "x", Sample)
+
+    assert sample.token.get_secret_value() == CANARY
+    assert config.redactor.scrub(f"so {CANARY}!") == "so ***!"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "x.token': No such file or directory, or set 'token'"),
+        ("", "the file 'x.token' is empty; write the value there, or set 'token'"),
+        (" \n", "is empty"),
+        (b"\xff\xfe\x00", "it is not UTF-8 text"),
+        ("folder", "is not a regular file"),
+    ],
+)
+def test_files_without_a_secret(
+    load: Load, content: str | bytes | None, problem: str
+) -> None:
+    file = load("").home / "x.token"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if content == "folder":
+        file.mkdir()
+    elif content is not None:
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    (line,) = problems(load(section("token_file: x.token\nlimit: 1")))
+
+    assert line.startswith("config.yaml:3: channels.x.token_file: ")
+    assert problem in line
+
+
 def test_a_value_that_is_given_comes_before_its_variable(load: Load) -> None:
     config = load(section("token: direct\ntoken_env: NOT_SET"))
     token = config.section("channels", "x", Sample).token

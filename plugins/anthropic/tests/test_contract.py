@@ -6,7 +6,7 @@ import pytest
 from rustyclaw import Provider
 from rustyclaw.testing import ProviderContract
 from rustyclaw_http.testing.hearing import request
-from rustyclaw_http.testing.server import FakeVendor
+from rustyclaw_http.testing.server import Answer, FakeVendor, Received
 
 from .conftest import Make, answer, refusal, text
 
@@ -18,5 +18,12 @@ class TestAnthropic(ProviderContract):
     def provider(self, make: Make, vendor: FakeVendor) -> Provider:
         unknown = refusal(404, "not_found_error", "model: none")
         hello = answer(text("Hel", "lo"))
-        vendor.default = lambda r: unknown if r.json["model"] == "none" else hello
+        listed = Answer.json({"data": [{"type": "model", "id": "claude-sonnet-5-5"}]})
+
+        def answers(received: Received) -> Answer:
+            if received.method == "GET":
+                return listed
+            return unknown if received.json["model"] == "none" else hello
+
+        vendor.default = answers
         return make()

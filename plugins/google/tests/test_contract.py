@@ -6,7 +6,7 @@ import pytest
 from rustyclaw import Provider
 from rustyclaw.testing import ProviderContract
 from rustyclaw_http.testing.hearing import request
-from rustyclaw_http.testing.server import FakeVendor
+from rustyclaw_http.testing.server import Answer, FakeVendor, Received
 
 from .conftest import Make, answer, refusal
 
@@ -18,5 +18,12 @@ class TestGoogle(ProviderContract):
     def provider(self, make: Make, vendor: FakeVendor) -> Provider:
         unknown = refusal(404, "NOT_FOUND", "models/none is not found for v1beta")
         hello = answer({"text": "Hel"}, {"text": "lo"})
-        vendor.default = lambda r: unknown if "/none:" in r.target else hello
+        listed = Answer.json({"models": [{"name": "models/gemini-3.8-flash"}]})
+
+        def answers(received: Received) -> Answer:
+            if received.method == "GET":
+                return listed
+            return unknown if "/none:" in received.target else hello
+
+        vendor.default = answers
         return make()

@@ -10,7 +10,7 @@ from rustyclaw import ProviderError
 from rustyclaw.testing import ProviderContract
 from rustyclaw_http.config import ProviderConfig
 from rustyclaw_http.testing.hearing import hear, request
-from rustyclaw_http.testing.server import Answer, FakeVendor
+from rustyclaw_http.testing.server import Answer, FakeVendor, Received
 
 from .conftest import KEY, Acme, AcmeProvider
 
@@ -25,7 +25,14 @@ class TestAcme(ProviderContract):
     @pytest.fixture
     def provider(self, acme: Acme, vendor: FakeVendor) -> AcmeProvider:
         refusal = Answer.json({"error": "unknown model"}, status=404)
-        vendor.default = lambda r: refusal if r.json["model"] == "none" else HELLO
+        listed = Answer.json({"data": [{"id": "acme-1"}]})
+
+        def answers(received: Received) -> Answer:
+            if received.method == "GET":
+                return listed
+            return refusal if received.json["model"] == "none" else HELLO
+
+        vendor.default = answers
         return acme()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from rustyclaw import Provider
 from rustyclaw.testing import ProviderContract
 from rustyclaw_http.testing.hearing import request
-from rustyclaw_http.testing.server import Answer, FakeVendor
+from rustyclaw_http.testing.server import Answer, FakeVendor, Received
 from rustyclaw_openai.presets import CompatibleProvider, MistralProvider
 
 from .conftest import Make, chat, responses, text_item
@@ -20,9 +22,21 @@ REFUSAL = Answer.json(
     },
     status=404,
 )
+LISTED = Answer.json({"object": "list", "data": [{"id": "gpt-5.6"}]})
 HELLO = chat(
     {"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo"}
 )
+
+
+def answering(hello: Answer) -> Callable[[Received], Answer]:
+    """Return a vendor that knows all models but one."""
+
+    def answer(received: Received) -> Answer:
+        if received.method == "GET":
+            return LISTED
+        return REFUSAL if received.json["model"] == "none" else hello
+
+    return answer
 
 
 class TestChat(ProviderContract):
@@ -30,7 +44,7 @@ class TestChat(ProviderContract):
 
     @pytest.fixture
     def provider(self, make: Make, vendor: FakeVendor) -> Provider:
-        vendor.default = lambda r: REFUSAL if r.json["model"] == "none" else HELLO
+        vendor.default = answering(HELLO)
         return make()
 
 
@@ -39,15 +53,14 @@ class TestResponses(ProviderContract):
 
     @pytest.fixture
     def provider(self, make: Make, vendor: FakeVendor) -> Provider:
-        hello = responses(*text_item("Hel", "lo"))
-        vendor.default = lambda r: REFUSAL if r.json["model"] == "none" else hello
+        vendor.default = answering(responses(*text_item("Hel", "lo")))
         return make(api="responses")
 
 
 class TestMistral(ProviderContract):
     @pytest.fixture
     def provider(self, make: Make, vendor: FakeVendor) -> Provider:
-        vendor.default = HELLO
+        vendor.default = answering(HELLO)
         return make(MistralProvider)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import anyio
@@ -13,27 +14,29 @@ from typer import Exit, Option, Typer
 import rustyclaw as rc
 from rustyclaw.cli.admin import in_state
 from rustyclaw.cli.app import Json
-from rustyclaw.cli.remote import is_served
+from rustyclaw.cli.probes import BASES, Trial, in_use, probe_all, running_channels
+from rustyclaw.cli.remote import NotServed, is_served
 from rustyclaw.cli.terminal import clean, show
 from rustyclaw.discovery import discover
 from rustyclaw.hooks import Hooks
 from rustyclaw.loading import Loader
 
 _BASES: dict[str, Any] = {
-    "providers": rc.Provider,
-    "channels": rc.Channel,
+    **BASES,
     "tools": (rc.Tool, rc.Toolset),
     "hooks": object,
     "compactors": rc.Compactor,
     "commands": Typer,
 }
 _MARKS = {"enabled": "ok", "new": "--", "conflict": "!!"}
+Deep = Annotated[bool, Option("--deep", help="Ask vendors and platforms, too.")]
 Fix = Annotated[bool, Option("--fix", help="Mend what can be mended.")]
 
 
-def doctor(fix: Fix = False, as_json: Json = False) -> None:
+def doctor(fix: Fix = False, deep: Deep = False, as_json: Json = False) -> None:
     """Check everything. What is marked !! needs mending; its line says how."""
     checks = [{"mark": mark, "text": text} for mark, text in _checks(fix)]
+    checks += _deep_checks() if deep else ()
     if as_json:
         show(checks, as_json)
     for check in () if as_json else checks:
@@ -60,24 +63,40 @@ def _checks(fix: bool) -> Iterator[tuple[str, str]]:
         yield from (("!!", line) for line in str(exc).splitlines())
 
 
+def _deep_checks() -> Iterator[dict[str, Any]]:
+    """Try out what is in use; facts of each for programs, beside mark and text."""
+    try:
+        config = rc.load_config()
+        serves = anyio.run(is_served, config.home)
+        for answer in anyio.run(probe_all, config, serves):
+            mark = "ok" if answer.works else "!!"
+            yield {"mark": mark, "text": str(answer), "probe": asdict(answer)}
+        for is_well, text in running_channels() if serves else ():
+            yield {"mark": "ok" if is_well else "!!", "text": text}
+    except NotServed:
+        text = "the running gateway cannot be asked; its log says how its channels are"
+        yield {"mark": "--", "text": text}
+    except rc.RustyclawError as exc:
+        yield {"mark": "!!", "text": str(exc)}
+
+
 def _check_plugins(config: rc.Config) -> Iterator[tuple[str, str]]:
-    """Import and construct all that is enabled."""
+    """Import and construct all that is enabled; tell what that in use lacks."""
     loader, hooks = Loader(config, discover()), dict[str, object]()
     for kind, base in _BASES.items():
         for name in loader.enabled(kind):
             with suppress(rc.PluginError):  # it is then among the failures
                 plugin = loader.create(kind, name, base)
                 hooks |= {name: plugin} if kind == "hooks" else {}
+    for kind, name in in_use(config, loader):
+        with suppress(rc.PluginError):
+            if lack := Trial(kind, name, config, loader).lack():
+                yield "!!", lack
     for name, refused in Hooks().register(hooks).items():
         loader.fail("hooks", name, refused)
     for name in config.plugins.required:
         with suppress(rc.PluginError):
             loader.require([name])
-    agents = config.agents.list or (config.agents.defaults,)
-    for model in {agent.model or config.agents.defaults.model for agent in agents}:
-        first = next(iter(loader.enabled("providers")), "offline")
-        with suppress(rc.PluginError):
-            loader.create("providers", (model or first).split("/")[0], rc.Provider)
     for failure in loader.failures.values():
         yield "!!", f"{failure}; or run `rustyclaw plugins deny {failure.plugin}`"
     for status in loader.statuses():

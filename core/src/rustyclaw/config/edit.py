@@ -14,9 +14,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from rustyclaw.config.load import parse_config, read_file
+from rustyclaw.config.load import parse_config
 from rustyclaw.config.secrets import PLACEHOLDER
-from rustyclaw.config.source import Source
+from rustyclaw.config.source import Source, read_file
 from rustyclaw.errors import ConfigError
 
 _ABSENT = object()

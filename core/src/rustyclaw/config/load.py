@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from rustyclaw.config.model import Config
-from rustyclaw.config.source import Keys, Source, home_dir
+from rustyclaw.config.source import Keys, Source, home_dir, read_file
 from rustyclaw.errors import ConfigError
 
-#: Upper bounds of bytes in a file, nesting, values (aliases expanded), and files.
-_BYTES, _DEPTH, _VALUES, _FILES = 1_048_576, 64, 20_000, 100
+#: Upper bounds of nesting, values (aliases expanded), and files.
+_DEPTH, _VALUES, _FILES = 64, 20_000, 100
 _TAGS = [f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str")]
 #: An escape in JSON, where two may make one character, which YAML does not know.
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|.)", re.ASCII)
@@ -60,21 +60,6 @@ def parse_config(text: str, source: Source) -> Config:
     return _config(_Reader(source, (source.path,)).read(text, ()), source)
 
 
-def read_file(file: Path) -> str:
-    """Return the text of a regular file of bounded size."""
-    try:
-        if file.exists() and not file.is_file():  # a FIFO would block for ever
-            raise ConfigError(f"{str(file)!r} is not a regular file")
-        with file.open("rb") as stream:
-            data = stream.read(_BYTES + 1)
-        if len(data) > _BYTES:
-            raise ConfigError(f"{str(file)!r} is larger than {_BYTES} bytes")
-        return data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read {str(file)!r}: {reason}") from None
-
-
 def _config(raw: Any, source: Source) -> Config:
     if not isinstance(raw, dict):
         raise ConfigError(f"{source.path.name}: must hold sections, such as `agents:`")
@@ -90,6 +75,7 @@ def _config(raw: Any, source: Source) -> Config:
                 value = {key: value}
             _merge(raw, value)
     source.redactor.learn(raw, source.env)
+    source.redactor.learn(source.env, {})  # plugins read keys there by themselves
     config = source.validate(Config, raw)
     for index, binding in enumerate(config.bindings):
         if binding.agent not in config.agent_ids:

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from rustyclaw.config.model import Config
 
+_MEANS = {"env": "environment variable", "file": "file"}
+
 
 def config_schema(
     sections: Mapping[str, Mapping[str, type[BaseModel]]] | None = None,
@@ -29,9 +31,10 @@ def config_schema(
                 for key, field in list(part.get("properties", {}).items()):
                     kinds = (field, *field.get("anyOf", ()))
                     if any(kind.get("writeOnly") for kind in kinds):
-                        about = f"environment variable that holds `{key}`"
-                        variable = {"type": "string", "description": about}
-                        part["properties"][f"{key}_env"] = variable
+                        for means, what in _MEANS.items():
+                            about = f"{what} that holds `{key}`"
+                            companion = {"type": "string", "description": about}
+                            part["properties"][f"{key}_{means}"] = companion
                         needed = part.get("required", ())
                         part["required"] = [n for n in needed if n != key]
             schema["$defs"] |= {prefix + key: part for key, part in parts.items()}

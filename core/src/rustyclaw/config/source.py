@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 M = TypeVar("M", bound=BaseModel)
+#: Upper bound of bytes in a file.
+_BYTES = 1_048_576
 #: The way to a value: ``("agents", "list", 0, "id")``.
 Keys = tuple[str | int, ...]
 _WORDING = dict.fromkeys(("model_type", "dict_type"), "must be a mapping")
@@ -29,6 +31,21 @@ def home_dir(env: Mapping[str, str] | None = None) -> Path:
     """Return the folder of all state: ``RUSTYCLAW_HOME``, or ``~/.rustyclaw``."""
     environ = os.environ if env is None else env
     return Path(environ.get("RUSTYCLAW_HOME") or "~/.rustyclaw").expanduser()
+
+
+def read_file(file: Path) -> str:
+    """Return the text of a regular file of bounded size."""
+    try:
+        if file.exists() and not file.is_file():  # a FIFO would block for ever
+            raise ConfigError(f"{str(file)!r} is not a regular file")
+        with file.open("rb") as stream:
+            data = stream.read(_BYTES + 1)
+        if len(data) > _BYTES:
+            raise ConfigError(f"{str(file)!r} is larger than {_BYTES} bytes")
+        return data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {str(file)!r}: {reason}") from None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -88,6 +105,20 @@ class Source:
         self.redactor.learn(valid, self.env)
         return valid
 
+    def _fetched(self, means: str, value: str) -> str:
+        """Return what a variable, or a file, holds; spaces around that do not count.
+
+        :raises ConfigError: Nothing.
+        """
+        if means == "env":
+            if not (text := self.env.get(value, "")):
+                raise ConfigError(f"the variable {value!r} is not set; export it")
+            return text
+        if not (text := read_file(self.home / Path(value).expanduser()).strip()):
+            raise ConfigError(f"the file {value!r} is empty; write the value there")
+        self.redactor.add(text)
+        return text
+
     def _mend(
         self, model: Any, raw: Any, keys: Keys, error: ErrorDetails, found: list[str]
     ) -> bool:
@@ -101,13 +132,15 @@ class Source:
         except (LookupError, TypeError):  # in a choice of models, or in a list
             return False
         path, key = (*keys, *loc), str(loc[-1])
-        known, name = _names(model, loc) if unknown else [], key.removesuffix("_env")
-        if name != key and name in known:
+        known = _names(model, loc) if unknown else []
+        name, _, means = key.rpartition("_")
+        if means in ("env", "file") and name in known:
             if parent.get(name) in (None, ""):  # what is given directly comes first
-                parent[name] = self.env.get(str(value), "")
-                if not parent[name]:
-                    remedy = f"is not set; export it, or set {name!r}"
-                    found.append(self.at(path, f"the variable {value!r} {remedy}"))
+                try:
+                    parent[name] = self._fetched(means, str(value))
+                except (ConfigError, RuntimeError, ValueError) as exc:
+                    parent[name] = ""
+                    found.append(self.at(path, f"{exc}, or set {name!r}"))
         elif unknown:
             from difflib import get_close_matches  # seldom needed
 

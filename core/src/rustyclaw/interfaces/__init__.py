@@ -46,3 +46,23 @@ class Connected(Configured):
         traceback: TracebackType | None,
     ) -> None:
         """Log out, close connections; it has five seconds."""
+
+    def problem(self) -> str:
+        """Return what its settings lack, as far as nobody has to be asked; or ``""``.
+
+        `doctor` shows it: a key that is named nowhere, an address that is missing.
+        """
+        return ""
+
+    async def probe(self) -> str:
+        """Try the settings out, and return in a few words what answered.
+
+        Called by `onboard` and `doctor --deep`, on an object of its own that is not
+        entered: open what it takes, and close it. It has ten seconds, changes
+        nothing, and does not disturb a gateway that uses the same account. Ask for
+        something that takes a valid key. By default it is opened and closed.
+
+        :raises RustyclawError: It does not work; the text ends with the remedy.
+        """
+        async with self:
+            return "can be opened"

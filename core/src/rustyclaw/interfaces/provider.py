@@ -73,9 +73,12 @@ class Provider(Connected, ABC):
     :cvar default_model: Used when the config names only the provider.
     :ivar transcript_policy: How conversations must look.
     :ivar host: The gateway sets it before the provider is entered.
+    :cvar key_variables: Environment variables that may hold its key if the config
+        names none; `onboard` proposes the first.
     """
 
     default_model: ClassVar[str]
+    key_variables: ClassVar[tuple[str, ...]] = ()
     transcript_policy: TranscriptPolicy = TranscriptPolicy()
     host: ProviderHost
 
@@ -96,3 +99,9 @@ class Provider(Connected, ABC):
     async def about(self, model: str) -> ModelInfo | None:
         """Return what is known of a model just now; by default as `models` has it."""
         return None
+
+    async def probe(self) -> str:
+        """As any plugin's; by default it is opened, and asked for its models."""
+        async with self:
+            count = len(await self.models())
+        return f"names {count} model{'s' * (count != 1)}"

@@ -64,13 +64,18 @@ class AnthropicProvider(HttpProvider):
         url = self.base_url
         return url if _VERSIONED.search(urlsplit(url).path) else f"{url}/v1"
 
+    @property
+    def probe_url(self) -> str:
+        """The list of models, which takes a valid key."""
+        return f"{self.api_url}/models?limit=1000"
+
     async def models(self) -> Sequence[ModelInfo]:
         """Return the models that are known, told by the vendor, or configured."""
         if self.config.discover_models and self.key():
             try:
-                url = f"{self.api_url}/models?limit=1000"
+                url, headers = self.probe_url, self.auth_headers()
                 with anyio.fail_after(_DISCOVERY_SECONDS):
-                    answer = await self.client.get_json(url, self.auth_headers())
+                    answer = await self.client.get_json(url, headers)
                 self._found = tuple(catalogue.infos(answer))
             except (ProviderError, TimeoutError) as exc:
                 logger.info("provider %r does not list its models: %s", self.name, exc)

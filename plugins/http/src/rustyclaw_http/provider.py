@@ -9,10 +9,14 @@ from types import TracebackType
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import anyio
 from rustyclaw import ModelInfo, Provider, ProviderError
 
 from rustyclaw_http.client import VendorClient
 from rustyclaw_http.config import ProviderConfig, is_private
+
+#: Below what the core allows, so that the error can name the address.
+PROBE_SECONDS = 9.0
 
 
 class HttpProvider(Provider):
@@ -36,7 +40,6 @@ class HttpProvider(Provider):
 
     :cvar name: Entry-point name.
     :cvar default_base_url: The vendor's address; ``None``: the config must name one.
-    :cvar key_variables: Environment variables that may hold the key.
     :cvar needs_key: Whether requests without a key are pointless.
     :cvar known_models: What is known about the vendor's models.
     """
@@ -46,7 +49,6 @@ class HttpProvider(Provider):
 
     name: ClassVar[str]
     default_base_url: ClassVar[str | None] = None
-    key_variables: ClassVar[tuple[str, ...]] = ()
     needs_key: ClassVar[bool] = True
     known_models: ClassVar[tuple[ModelInfo, ...]] = ()
 
@@ -129,6 +131,67 @@ class HttpProvider(Provider):
         """
         key = self.required_key()
         return {} if key is None else {"authorization": f"Bearer {key}"}
+
+    # --- Does it work? ------------------------------------------------------------
+
+    def problem(self) -> str:
+        """Return that an address or a key is missing, or an empty text."""
+        try:
+            _ = self.base_url
+            self.auth_headers()
+        except ProviderError as exc:
+            return str(exc)
+        return ""
+
+    @property
+    def probe_url(self) -> str:
+        """What `probe` gets: JSON that the vendor shows only to who has a key."""
+        return f"{self.base_url}/v1/models"
+
+    def judged(self, answer: Any) -> str:
+        """Return what an answer to `probe` means, in a few words.
+
+        By default it is a list of models, as ``data`` or ``models``.
+
+        :raises ProviderError: It means that no model can be used.
+        """
+        content = answer if isinstance(answer, Mapping) else {"data": answer}
+        found = content.get("data", content.get("models"))
+        if not isinstance(found, list):
+            raise self.error(
+                f"answers at {self.base_url}, but not with a list of models; check "
+                f"`providers.{self.name}.base_url`",
+                kind="format",
+            )
+        if not found:
+            raise self.error(
+                f"has no model for you at {self.base_url}; load one there, or give the "
+                "key access to one",
+                kind="model_not_found",
+            )
+        return f"lists {len(found)} model{'s' * (len(found) != 1)}"
+
+    async def probe(self) -> str:
+        """Ask the vendor for what takes a valid key.
+
+        :raises ProviderError: It refuses, or cannot be reached; the address is named.
+        """
+        async with self:
+            try:
+                headers = self.auth_headers()
+                with anyio.fail_after(PROBE_SECONDS):
+                    answer = await self.client.get_json(self.probe_url, headers)
+            except TimeoutError:
+                text = f"did not answer within {PROBE_SECONDS:g} s at {self.base_url}"
+                raise self.error(text, kind="timeout") from None
+            except ProviderError as exc:
+                if exc.status is not None or exc.kind == "auth":
+                    raise
+                remedy = f"at {self.base_url}; check the network and the address"
+                raise ProviderError(
+                    f"{exc} {remedy}", kind=exc.kind, provider=self.name
+                ) from exc
+            return self.judged(answer)
 
     async def models(self) -> Sequence[ModelInfo]:
         """Return the known models and those of the config, which win."""

@@ -68,6 +68,15 @@ class OfflineProvider(Provider):
             for name in ("assistant", "script")
         )
 
+    async def probe(self) -> str:
+        """Read the script, if there is one; nothing else can be missing.
+
+        :raises ProviderError: The script is not usable.
+        """
+        if self.config.script is not None:
+            await self._loaded()
+        return "needs neither a key nor a network"
+
     async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
         """Answer a request.
 

@@ -51,6 +51,26 @@ class OllamaProvider(HttpProvider):
         super().__init__(config)
         self._shown: dict[str, Shown] = {}
 
+    @property
+    def probe_url(self) -> str:
+        """What is installed; a server on this machine tells it everybody."""
+        return f"{self.base_url}/api/tags"
+
+    def judged(self, answer: Any) -> str:
+        """Return how many models are installed.
+
+        :raises ProviderError: None is.
+        """
+        if answer == {"models": []} and not self.config.models:
+            text = f"has no model at {self.base_url}; `ollama pull qwen3` installs one"
+            raise self.error(text, kind="format")
+        return super().judged(answer)
+
+    async def probe(self) -> str:
+        """As all do; says what to type if nobody listens there."""
+        with self._advice():
+            return await super().probe()
+
     async def models(self) -> Sequence[ModelInfo]:
         """Return the models that are installed, and those of the config."""
         found: list[ModelInfo] = []
@@ -142,9 +162,9 @@ class OllamaProvider(HttpProvider):
     # --- Models -------------------------------------------------------------------
 
     async def _installed(self) -> list[str]:
-        url = f"{self.base_url}/api/tags"
         with self._advice():
-            return names(await self.client.get_json(url, self.auth_headers()))
+            headers = self.auth_headers()
+            return names(await self.client.get_json(self.probe_url, headers))
 
     async def _look_at(self, installed: Sequence[str]) -> None:
         """Learn what models can, some at a time."""

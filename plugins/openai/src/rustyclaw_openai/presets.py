@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from rustyclaw import ModelRequest, TranscriptPolicy
+from rustyclaw import ModelRequest, ProviderError, TranscriptPolicy
 from rustyclaw_http.levels import nearest
 
 from rustyclaw_openai import catalogue
@@ -60,6 +60,18 @@ class OpenAIProvider(_OpenAIModels):
     known_models = catalogue.OPENAI
     prefers_responses = True
 
+    async def probe(self) -> str:
+        """As all do; a key that may only talk is well, too.
+
+        :raises ProviderError: As `HttpProvider.probe`.
+        """
+        try:
+            return await super().probe()
+        except ProviderError as exc:
+            if "api.model.read" not in str(exc):
+                raise
+            return "knows the key, which may not list models"
+
 
 class AzureOpenAIProvider(_OpenAIModels):
     """OpenAI's models at Azure, by its ``v1`` API; models are deployments.
@@ -102,6 +114,27 @@ class OpenRouterProvider(OpenAIStyleProvider):
     def auth_headers(self) -> Mapping[str, str]:
         """Return the key, and who we are for the router's statistics."""
         return {**super().auth_headers(), "x-title": "rustyclaw"}
+
+    @property
+    def probe_url(self) -> str:
+        """What is known about the key: the list of models is for everybody."""
+        return f"{self.api_url}/key"
+
+    def judged(self, answer: Any) -> str:
+        """Return what the key may still cost.
+
+        :raises ProviderError: There is nothing about a key.
+        """
+        facts = answer.get("data") if isinstance(answer, Mapping) else None
+        if not isinstance(facts, Mapping):
+            return super().judged(answer)
+        left = facts.get("limit_remaining")
+        if not isinstance(left, int | float):
+            return "knows the key"
+        if left <= 0:
+            text = "knows the key, whose limit is spent; raise it, or take another key"
+            raise self.error(text, kind="billing")
+        return f"knows the key, which may cost {left:.2f} USD more"
 
     def chat_thinking(self, request: ModelRequest) -> Mapping[str, Any]:
         """Return the router's own field; ``off`` leaves it to the model."""

@@ -56,6 +56,7 @@ class OpenAIStyleProvider(HttpProvider):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self._found: tuple[ModelInfo, ...] = ()
+        self._listed: frozenset[str] = frozenset()
 
     # --- Quirks that a preset may have --------------------------------------------
 
@@ -81,9 +82,18 @@ class OpenAIStyleProvider(HttpProvider):
     # --- The interface ------------------------------------------------------------
 
     async def models(self) -> Sequence[ModelInfo]:
-        """Return the models that are known, told by the vendor, or configured."""
+        """Return the models that are known, told by the vendor, or configured.
+
+        After `probe` those that the key may not use are left out.
+        """
         await self._discover()
-        merged = self.merged(self._found)
+        kept = {self.default_model, *(model.id for model in self.config.models)}
+        kept |= self._listed
+        merged = tuple(
+            info
+            for info in self.merged(self._found)
+            if info.id in kept or not self._listed
+        )
         if self.default_model != DEFAULT:
             return merged
         named = {info.id: info for info in merged}
@@ -212,6 +222,17 @@ class OpenAIStyleProvider(HttpProvider):
             self._found = tuple(infos(answer))
         except (ProviderError, TimeoutError) as exc:
             logger.info("provider %r does not list its models: %s", self.name, exc)
+
+    def judged(self, answer: Any) -> str:
+        """As all do; remembers which models there are for this key."""
+        said = super().judged(answer)
+        self._listed = frozenset(info.id for info in infos(answer))
+        return said
+
+    @property
+    def probe_url(self) -> str:
+        """The list of models, which takes a valid key."""
+        return self.models_url if self.models_path else f"{self.api_url}/models"
 
     @property
     def models_url(self) -> str:

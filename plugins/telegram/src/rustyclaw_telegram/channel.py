@@ -22,6 +22,7 @@ from rustyclaw import (
 
 from rustyclaw_telegram.api import BotApi, TelegramError, Transport
 from rustyclaw_telegram.config import TelegramConfig
+from rustyclaw_telegram.probing import probe
 from rustyclaw_telegram.receiving import Receiver
 from rustyclaw_telegram.sending import Dispatcher
 from rustyclaw_telegram.store import Store
@@ -78,6 +79,13 @@ class TelegramChannel(Channel):
     ) -> None:
         """Close the connections and the file."""
         await self._stack.aclose()
+
+    async def probe(self) -> str:
+        """Ask Telegram who each bot is, without a poll.
+
+        :raises ChannelError: A token is not valid, or Telegram cannot be reached.
+        """
+        return await probe(self.config)
 
     async def run(self, inbox: Inbox) -> None:
         """Receive for all bots until cancelled.

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -30,6 +31,7 @@ from rustyclaw import (
 
 from rustyclaw_telegram.api import BotApi, TelegramError
 from rustyclaw_telegram.config import TelegramConfig
+from rustyclaw_telegram.probing import who_is
 from rustyclaw_telegram.store import Store
 from rustyclaw_telegram.updates import (
     ALLOWED,
@@ -112,7 +114,7 @@ class Receiver:
         """
         self.state, self.error = "starting", ""
         try:
-            self._me = await self._until_it_works(self._introduce)
+            self._me = await self._until_it_works(partial(who_is, self._api))
             self._inbox = inbox
             if self._config.webhook_url is None:
                 await self._poll(inbox, self._me)
@@ -120,13 +122,6 @@ class Receiver:
                 await self._keep_webhook(f"{self._config.webhook_url}{self.path}")
         finally:
             self._inbox = None
-
-    async def _introduce(self) -> Me:
-        found = await self._api.call("getMe")
-        try:
-            return Me(id=int(found["id"]), username=str(found["username"]))
-        except (KeyError, TypeError, ValueError):
-            raise TelegramError("it names no bot", method="getMe") from None
 
     async def _until_it_works(self, call: Callable[[], Awaitable[Me]]) -> Me:
         backoff = Backoff()

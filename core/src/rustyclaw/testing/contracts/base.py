@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 import anyio
 from pydantic import BaseModel
 
+from rustyclaw.errors import RustyclawError
+from rustyclaw.interfaces import Connected
+
 _HEAD_START = 0.25  # seconds
 
 
@@ -65,6 +68,20 @@ def check_config(plugin: Any) -> None:
     )
     model.model_json_schema()  # raises if a field has no JSON form
     assert isinstance(plugin.config, model), "`config` is not an instance of `Config`"
+
+
+async def check_probe(plugin: Connected, patience: float, prompt: float) -> None:
+    """Assert that a plugin can be tried out twice, and cancelled while it is."""
+    lack = plugin.problem()
+    assert lack == "", f"its settings are said to lack something: {lack!r}"
+    for _ in range(2):
+        with anyio.fail_after(patience):
+            said = await plugin.probe()
+        assert isinstance(said, str), f"`probe` returned {said!r}, which is no text"
+        assert said.strip(), "say in a few words what answered"
+        assert said.isprintable(), f"not one line of text: {said!r}"
+    seconds = await seconds_to_leave(plugin.probe, RustyclawError)
+    assert seconds < prompt, f"`probe` stayed {seconds:.1f} s"
 
 
 async def seconds_to_leave(

@@ -14,7 +14,12 @@ from anyio.abc import TaskGroup
 from rustyclaw.errors import StorageError
 from rustyclaw.interfaces.channel import Capabilities, Channel, ChannelConfig, Route
 from rustyclaw.messages import Inbound, Outbound, Sent, Target
-from rustyclaw.testing.contracts.base import Contract, check_config, seconds_to_leave
+from rustyclaw.testing.contracts.base import (
+    Contract,
+    check_config,
+    check_probe,
+    seconds_to_leave,
+)
 
 
 class _Inbox:
@@ -107,6 +112,13 @@ class ChannelContract(Contract):
         """If this fails, say in ``capabilities`` what the platform can do."""
         assert isinstance(channel.capabilities, Capabilities)
         assert channel.capabilities.text_limit > 0
+
+    async def test_probe(self, channel: Channel) -> None:
+        """If this fails, let ``probe`` open, close, and say what answered.
+
+        The settings of your fixture lack nothing, and its platform answers.
+        """
+        await check_probe(channel, self.patience_seconds, self.prompt_seconds)
 
     async def test_enter_and_exit(self, channel: Channel) -> None:
         """If this fails, close in ``__aexit__`` what ``__aenter__`` opened."""

@@ -24,7 +24,12 @@ from rustyclaw.messages import (
     ToolSchema,
     Usage,
 )
-from rustyclaw.testing.contracts.base import Contract, check_config, seconds_to_leave
+from rustyclaw.testing.contracts.base import (
+    Contract,
+    check_config,
+    check_probe,
+    seconds_to_leave,
+)
 
 _SCHEMA = ToolSchema(
     name="weather",
@@ -82,6 +87,13 @@ class ProviderContract(Contract):
             with anyio.fail_after(self.patience_seconds):
                 async with type(provider)(provider.config) as entered:
                     assert isinstance(entered, Provider), "`__aenter__` returns `self`"
+
+    async def test_probe(self, provider: Provider) -> None:
+        """If this fails, let ``probe`` open, close, and say what answered.
+
+        The settings of your fixture lack nothing, and its vendor answers.
+        """
+        await check_probe(provider, self.patience_seconds, self.prompt_seconds)
 
     async def test_models(self, provider: Provider) -> None:
         """If this fails, list the default model among `models`."""
