@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from rustyclaw import ConfigError, load_config
 from rustyclaw_failover.config import FailoverConfig
+from rustyclaw_failover.provider import FailoverProvider
 
 README = Path(__file__).parents[1] / "README.md"
 GUIDE = Path(__file__).parents[3] / "docs" / "providers" / "failover.md"
@@ -71,3 +72,12 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
     config = load_config(home=tmp_path, env={})
     with pytest.raises(ConfigError, match="'NO_SUCH_KEY' is not set"):
         config.section("providers", "failover", FailoverConfig)
+
+
+def test_an_empty_chain_is_a_problem_before_the_first_message() -> None:
+    empty, filled = (
+        FailoverProvider(FailoverConfig.model_validate({"models": models}))
+        for models in ((), ("offline/assistant",))
+    )
+    assert "`providers.failover.models` names no model" in empty.problem()
+    assert filled.problem() == ""

@@ -68,6 +68,19 @@ class FailoverProvider(Provider):
         if self._ledger is not None:
             await self._ledger.close()
 
+    def problem(self) -> str:
+        """Return that the chains are empty, if they are."""
+        if self.config.models or self.config.chains:
+            return ""
+        return f"`providers.{NAME}.models` names no model; add one as `provider/model`"
+
+    async def probe(self) -> str:
+        """Say what it is made of; asks nobody, since each vendor is tried by itself."""
+        chains = [self.config.models, *self.config.chains.values()]
+        models = len({spec for chain in chains for spec in chain})
+        keys = sum(map(len, self.config.keys.values()))
+        return f"is made of {models} models and {keys} keys of its own, not tried here"
+
     @property
     def ledger(self) -> Ledger:
         """How the profiles are."""
