@@ -44,7 +44,7 @@ P = TypeVar("P", bound=Wire)
 GROUPS = (
     *("system", "logs", "usage", "config", "models", "agents", "agentfiles", "skills"),
     *("channels", "pairing", "sending", "tools", "plugins", "hooks", "chat", "runs"),
-    *("sessions", "devices", "approvals", "nodes"),
+    *("sessions", "sessionchanges", "devices", "nodepairing", "approvals", "nodes"),
 )
 #: Groups that speak for plugins which are not there.
 FALLBACK_GROUPS = ("fallbacks",)
