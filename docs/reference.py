@@ -1,7 +1,8 @@
 """Rewrites what the pages say about the code; run it with `nox -s reference`.
 
 Line counts in ``architecture.md`` and the tables of ``config.md`` and ``cli.md``
-are taken from the source. A test fails when they are out of date.
+are taken from the source, as is the server's index of its methods. A test fails when
+they are out of date.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "core" / "src" / "rustyclaw"
+#: Which methods the server has: known to it without importing them.
+INDEX = DOCS.parent / "plugins/server/src/rustyclaw_server/methods/index.py"
 #: A row of the reading order: number, file, lines.
 COUNTED = re.compile(r"^(\| \d+ \| `)([\w/]+\.py)(` \| )(\d+)( \|)", re.MULTILINE)
 
@@ -146,22 +149,35 @@ def _methods() -> Iterator[str]:
     """Yield a table for each group of methods that the server brings."""
     from importlib import import_module
 
-    from rustyclaw_server.methods.base import FALLBACK_GROUPS, GROUPS
+    from rustyclaw_server.methods.base import FALLBACK_GROUPS, GROUPS, functions_of
 
     for group in (*GROUPS, *FALLBACK_GROUPS):
         module = import_module(f"rustyclaw_server.methods.{group}")
         yield f"## {group.title()}\n\n{_sentence({'description': module.__doc__})}\n"
         yield "| method | scope | parameters | answer | what it does |"
         yield "|---|---|---|---|---|"
-        for thing in vars(module).values():
-            if (spec := getattr(thing, "__method__", None)) is None:
-                continue
-            summary = thing.__doc__.partition("\n")[0].replace("``", "`")
+        for function in functions_of(group):
+            spec = function.__method__
+            summary = function.__doc__.partition("\n")[0].replace("``", "`")
             scope = spec.scope.removeprefix("operator.")
             name = f"`{spec.name}`" + ("" if spec.listed else " (not listed)")
             shapes = f"{_fields(spec.params)} | {_fields(spec.result)}"
             yield f"| {name} | {scope} | {shapes} | {summary} |"
         yield ""
+
+
+def method_index(module: str) -> str:
+    """Return the server's index of its methods as it is today."""
+    from rustyclaw_server.methods.base import FALLBACK_GROUPS, GROUPS, functions_of
+
+    rows, unlisted = [], []
+    for group in (*GROUPS, *FALLBACK_GROUPS):
+        for spec in (function.__method__ for function in functions_of(group)):
+            rows.append(f'    "{spec.name}": ("{group}", "{spec.scope}"),')
+            unlisted += [] if spec.listed else [f'    "{spec.name}",']
+    head = module.partition("INDEX = {\n")[0]
+    between = ("}", "#: What `hello-ok` does not name.", "UNLISTED = {")
+    return "\n".join((f"{head}INDEX = {{", *rows, *between, *unlisted, "}\n"))
 
 
 def _fields(model: Any) -> str:
@@ -191,6 +207,8 @@ def main() -> None:
     for name, rewrite in PAGES.items():
         page = DOCS / f"{name}.md"
         page.write_text(rewrite(page.read_text(encoding="utf-8")), encoding="utf-8")
+    module = method_index(INDEX.read_text(encoding="utf-8"))
+    INDEX.write_text(module, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -285,6 +285,31 @@ async def test_a_required_channel_with_a_wrong_section_stops_the_start(
             raise AssertionError("it must not start")
 
 
+class Guard:
+    """A hook plugin with a setting."""
+
+    class Config(PluginConfig):
+        limit: int = 1
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+
+@pytest.mark.parametrize("serving", [True, False])
+async def test_a_hook_plugin_with_a_wrong_section_stops_the_start(
+    serving: bool, tmp_path: Path
+) -> None:
+    gateway = make_gateway(
+        tmp_path,
+        channels=serving,
+        plugins={"hooks.guard": Guard},
+        config={"hooks": {"guard": {"limit": "many"}}},
+    )
+    with pytest.raises(PluginError, match=r"hooks\.guard\.limit: must be"):
+        async with gateway:
+            raise AssertionError("it must not start")
+
+
 # --- The gateway goes on without ------------------------------------------------------
 
 

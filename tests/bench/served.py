@@ -64,6 +64,10 @@ async def serve_gateway(home: Path) -> None:
 
     class Model(FakeProvider):
         async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
+            if (
+                request.messages[-1].text == "slowly"
+            ):  # for the drain that a bench wants
+                await anyio.sleep(10)
             yield TextDelta(text="an answer")
             yield Finished()
 

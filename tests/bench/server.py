@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import signal
 import statistics
 import struct
 import subprocess
@@ -20,6 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urljoin
 
 from clock import environment
 from served import TOKEN
@@ -31,6 +34,10 @@ STARTER = (
     *("rustyclaw-server", "rustyclaw-offline"),
     *("rustyclaw-webchat", "rustyclaw-control-ui"),
 )
+#: Wall and CPU seconds to the first answer; KiB at rest, and after a page was loaded.
+Cost = tuple[float, float, float, float]
+#: After so long a start has come to rest.
+_REST_SECONDS = 1.5
 _HELLO = {
     "minProtocol": 3,
     "maxProtocol": 3,
@@ -184,9 +191,9 @@ def _rss(pid: int) -> float:
 
 
 def _cpu(pid: int) -> float:
-    """Return the seconds that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the seconds that a process has computed, all its threads together."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 async def measure(quick: bool) -> list[Row]:
@@ -205,7 +212,43 @@ async def measure(quick: bool) -> list[Row]:
             await _broadcast(port, 20 if quick else 1000),
         ]
         idle = await _idle(port, pid, echo_port, echo_pid, 100 if quick else 10_000)
-    return [*rows, idle, *_process(1 if quick else 5)]
+    intake = await _intake(1 if quick else 7)
+    return [*rows, idle, intake, *_process(1 if quick else 9)]
+
+
+async def _intake(times: int) -> Row:
+    """Ask for one run after the other, while one goes on that a stop waits for."""
+    samples, floors = [], []
+    for _ in range(times):
+        with TemporaryDirectory() as folder, served(folder) as (port, pid):
+            wire = await connect(port)
+            begun = wire.when('"event":"agent"')
+            await wire.ask(2, "chat.send", _message("slowly", 2))
+            await begun
+            await wire.ask(3, "health")  # the first call of a method imports it
+            asked = perf_counter()
+            await wire.ask(3, "health")
+            floors.append(perf_counter() - asked)
+            refused, number = wire.when('"ok":false'), 4
+            os.kill(pid, signal.SIGTERM)
+            began = perf_counter()
+            while not refused.done():
+                await wire.ask(number, "chat.send", _message("hello", number))
+                number += 1
+            samples.append(await refused - began)
+            wire.transport.abort()
+    return Row(
+        name="SIGTERM to the first refusal of work",
+        unit="ms",
+        median=statistics.median(samples) * 1e3,
+        floor=statistics.median(floors) * 1e3,
+        target=Target(limit=100),
+        note="one answer",
+    )
+
+
+def _message(text: str, number: int) -> dict[str, str]:
+    return {"sessionKey": f"s{number}", "message": text, "idempotencyKey": f"{number}"}
 
 
 async def _latency(port: int, times: int) -> Row:
@@ -397,11 +440,12 @@ def _process(runs: int) -> list[Row]:
     starts = [_started() for _ in range(runs)]
     _started_echo()
     floors = [_started_echo() for _ in range(runs)]
-    wall, cpu, idle = (statistics.median(c) for c in zip(*starts, strict=True))
-    echo_wall, echo_cpu, bare = (
+    wall, cpu, idle, used = (statistics.median(c) for c in zip(*starts, strict=True))
+    echo_wall, echo_cpu, bare, bare_used = (
         statistics.median(c) for c in zip(*floors, strict=True)
     )
     first = [("cpu", cpu, echo_cpu), ("wall", wall, echo_wall)]
+    resident = [("", idle, bare), ("after a page load, ", used, bare_used)]
     return [
         *(
             Row(
@@ -414,23 +458,28 @@ def _process(runs: int) -> list[Row]:
             )
             for kind, ours, floor in first
         ),
-        Row(
-            name="idle memory, served gateway, rss",
-            unit="MB",
-            median=idle / 1024,
-            floor=bare / 1024,
-            target=Target(limit=50),
-            note="bare echo",
+        *(
+            Row(
+                name=f"idle memory, served gateway, {when}rss",
+                unit="MB",
+                median=ours / 1024,
+                floor=floor / 1024,
+                target=Target(limit=50),
+                note="bare echo",
+            )
+            for when, ours, floor in resident
         ),
     ]
 
 
-def _started() -> tuple[float, float, float]:
-    """Start a gateway; return wall and CPU seconds to its first answer, and KiB."""
+def _started() -> Cost:
+    """Start a gateway as a person has it who has done what the first page says."""
     with TemporaryDirectory() as folder:
         allowed = ", ".join(filter(_is_installed, STARTER))
+        chats = "{webchat: {}}" if _is_installed("rustyclaw-webchat") else "{}"
         Path(folder, "config.yaml").write_text(
             f"plugins: {{allow: [{allowed}]}}\n"
+            f"providers: {{offline: {{}}}}\nchannels: {chats}\n"
             f"hooks: {{server: {{port: 0, auth: {{token: {TOKEN}}}}}}}\n"
         )
         started = perf_counter()
@@ -441,35 +490,51 @@ def _started() -> tuple[float, float, float]:
             stderr=subprocess.DEVNULL,
         )
         facts = Path(folder, "gateway.json")
-        return _first_answer(
-            child, started, lambda: json.loads(facts.read_text())["url"]
-        )
+        return _cost(child, started, lambda: json.loads(facts.read_text())["url"])
 
 
-def _started_echo() -> tuple[float, float, float]:
+def _started_echo() -> Cost:
     started = perf_counter()
     child = subprocess.Popen(
         (sys.executable, SERVED, "--echo"), env=environment(), stdout=subprocess.PIPE
     )
     assert child.stdout is not None
     port = json.loads(child.stdout.readline())["port"]
-    return _first_answer(child, started, lambda: f"http://127.0.0.1:{port}")
+    return _cost(child, started, lambda: f"http://127.0.0.1:{port}")
 
 
-def _first_answer(
-    child: subprocess.Popen[bytes], started: float, url: Any
-) -> tuple[float, float, float]:
+def _cost(child: subprocess.Popen[bytes], started: float, url: Any) -> Cost:
+    """Wait until a process answers, and see what it takes at rest and after use."""
     with child:
         try:
             while child.poll() is None:
                 sleep(0.005)
                 with suppress(OSError, ValueError):
-                    with urllib.request.urlopen(f"{url()}/health", timeout=5) as answer:
-                        answer.read()
-                    return perf_counter() - started, _cpu(child.pid), _rss(child.pid)
-            raise RuntimeError(f"{child.args!r} has ended")
+                    _get(f"{url()}/health")
+                    break
+            wall, cpu = perf_counter() - started, _cpu(child.pid)
+            sleep(max(0.0, _REST_SECONDS - wall))
+            idle = _rss(child.pid)
+            for path in _page(f"{url()}/"):
+                _get(path)
+            _get(f"{url()}/health")
+            return wall, cpu, idle, _rss(child.pid)
         finally:
             child.kill()
+
+
+def _page(url: str) -> list[str]:
+    """Return what a browser would load for a page; nothing, if there is none."""
+    try:
+        page = _get(url)
+    except HTTPError:  # no such dist is installed
+        return []
+    return [urljoin(url, name) for name in re.findall(r'(?:src|href)="([^"#]+)"', page)]
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 def _is_installed(dist: str) -> bool:

@@ -209,12 +209,20 @@ class Loader:
                 raise PluginLoadError(f"required {exc}; {remedy}", plugin=name) from exc
 
     @contextmanager
-    def tolerating(self, kind: str, name: str) -> Iterator[None]:
-        """Log and keep what goes wrong with a plugin, and go on without it."""
+    def tolerating(
+        self, kind: str, name: str, *, config: bool = True
+    ) -> Iterator[None]:
+        """Log and keep what goes wrong with a plugin, and go on without it.
+
+        :param config: Also if what is wrong is its section of the config.
+        :raises PluginError: Its section is wrong, and that is not tolerated.
+        """
         try:
             with self._noting(kind, name, "could not be used"):
                 yield
         except PluginError as exc:
+            if isinstance(exc.__cause__, ConfigError) and not config:
+                raise
             logger.error("%s", exc)
 
     def fail(self, kind: str, name: str, error: PluginError) -> None:

@@ -24,7 +24,8 @@ def load_plugins(
     """Make the enabled hooks, tools and channels; only required ones may not fail.
 
     :returns: The channels that can be started.
-    :raises PluginError: A required plugin is missing or broken.
+    :raises PluginError: A required plugin is missing or broken, or the section of a
+        hook plugin is wrong.
     """
     gateway.loader = Loader(gateway.config, catalog, extra)
     gateway.hooks = _hooks(gateway)
@@ -46,7 +47,8 @@ def _hooks(gateway: Gateway) -> Hooks:
         hooks.monitor(trace_call)
     plugins = dict[str, object]()
     for name in loader.enabled("hooks"):
-        with loader.tolerating("hooks", name):
+        # Hooks guard and serve: nobody would see that one was left out for a typo.
+        with loader.tolerating("hooks", name, config=False):
             plugins[name] = loader.create("hooks", name, object)
     for name, refused in hooks.register(plugins).items():
         with loader.tolerating("hooks", name):

@@ -67,8 +67,9 @@ class Raw:
         *,
         method: str = "GET",
         path: str = "/",
+        bytes_a_second: int = 0,
     ) -> Self:
-        """Ask for an upgrade, with other headers or further ones."""
+        """Ask for an upgrade, with other headers or further ones; slowly, if told."""
         where = urlsplit(url)
         reader, writer = await asyncio.open_connection(where.hostname, where.port)
         self = cls(reader, writer)
@@ -85,12 +86,23 @@ class Raw:
                 wanted[name] = other
         lines = [f"{name}: {value}" for name, value in (wanted | given).items()]
         text = "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""])
-        writer.write(text.encode())
+        data = text.encode()
+        if bytes_a_second:
+            self.drip = asyncio.create_task(self._drip(data, bytes_a_second))
+        else:
+            writer.write(data)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             async with asyncio.timeout(TIMEOUT):
                 self.head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.status = int(self.head.split()[1])
         return self
+
+    async def _drip(self, data: bytes, bytes_a_second: int) -> None:
+        for byte in data:
+            if self.status or self.writer.is_closing():
+                return
+            self.writer.write(bytes([byte]))
+            await asyncio.sleep(1 / bytes_a_second)
 
     async def challenged(self) -> Self:
         """Wait for the challenge."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -53,6 +55,23 @@ async def test_no_other_secret_is_told(
     plugins = {"hooks.page": Page("/")}
     async with serving(tmp_path, plugins=plugins, settings=settings) as running:
         assert running.gateway.banner == [f"Control UI: {running.url}/"]
+
+
+@pytest.mark.parametrize("auth", [{}, {"token": TOKEN}], ids=["made", "chosen"])
+async def test_the_journal_is_told_no_token(
+    auth: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TemporaryFile("w") as stdout:
+        facts = os.fstat(stdout.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{facts.st_dev}:{facts.st_ino}")
+        monkeypatch.setattr("sys.stdout", stdout)
+        plugins, settings = {"hooks.page": Page("/")}, {"auth": auth}
+        async with serving(tmp_path, plugins=plugins, settings=settings) as running:
+            secret = running.server.secret
+            place = "in the config" if auth else str(secret.path)
+            line = f"Control UI: {running.url}/ (its token: {place})"
+            assert running.gateway.banner == [line]
+            assert auth or secret.path.read_text("utf-8").strip() == secret.value()
 
 
 @pytest.mark.parametrize("page", [Page("/line/webhook"), Page("/", method="POST")])

@@ -143,7 +143,40 @@ async def test_a_new_token_has_at_most_what_the_device_has(
     assert (await client.ask("health"))["ok"]
     (token,) = (await row(admin, device))["tokens"]
     assert token["rotatedAtMs"] == rotated["rotatedAtMs"]
+    assert token["lastUsedAtMs"] >= token["rotatedAtMs"]
     assert rotated["token"] not in str(await admin.ask("device.pair.list"))
+
+
+async def test_when_a_token_was_used_is_kept(running: Running) -> None:
+    admin, device, store = await running.client(), Device(), running.server.devices
+    first = await running.client(device=device, scopes=[READ])
+    assert "lastUsedAtMs" not in str(await row(admin, device)), "the shared one was"
+
+    shown = {"token": first.hello_ok["auth"]["deviceToken"]}
+    await running.client(device=device, scopes=[READ], shown=shown)
+
+    (token,) = (await row(admin, device))["tokens"]
+    assert token["createdAtMs"] <= token["lastUsedAtMs"] <= store.now()
+    await store.load()  # as after a restart
+    assert (await row(admin, device))["tokens"] == [token]
+
+
+async def test_use_of_a_token_that_is_gone_brings_nothing_back(
+    running: Running,
+) -> None:
+    admin, device, store = await running.client(), Device(), running.server.devices
+    await running.client(device=device, scopes=[READ])
+    known = store.get(device.id)
+    assert known is not None
+    old = known.tokens["operator"]
+    ask = {"deviceId": device.id, "role": "operator"}
+    await admin.ask("device.token.rotate", **ask)
+    (rotated,) = (await row(admin, device))["tokens"]
+
+    await store.use(device.id, old)
+    await store.load()
+
+    assert (await row(admin, device))["tokens"] == [rotated]
 
 
 async def test_whoever_rotates_their_own_token_stays(running: Running) -> None:

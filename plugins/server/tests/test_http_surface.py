@@ -231,11 +231,11 @@ async def test_the_description_is_sound(document: Any) -> None:
 
 
 async def test_all_routes_are_described(shared: Running, document: Any) -> None:
-    from rustyclaw_server.http.routes import http_app
+    from rustyclaw_server.http.routes import HttpApp
 
     routed = {
         route.path.replace(":path", "")  # type: ignore[attr-defined]  # plain routes alone
-        for route in http_app(shared.server).routes
+        for route in HttpApp(shared.server)._router.routes
     }
     hooks = {path for path in document["paths"] if path.startswith("/hooks/")}
     assert hooks == {"/hooks/wake", "/hooks/agent", "/hooks/issue"}

@@ -15,7 +15,7 @@ from rustyclaw_server.auth.secret import same
 
 from .client import ADMIN, READ, Client, Closed, Device, Failed, Hello
 from .conftest import TOKEN, Running
-from .raw import Raw
+from .raw import CLOSE, PING, PONG, Raw, frame
 
 REMOTE = {"x-forwarded-for": "203.0.113.8"}
 
@@ -292,6 +292,41 @@ async def test_who_has_vanished_is_noticed(running: Running, unsent: int) -> Non
         while len(running.server.hub):
             await asyncio.sleep(0.05)
     gone.drop()
+
+
+@using(limits={"ping_seconds": 0.5})
+async def test_who_no_longer_answers_is_dropped_in_time(running: Running) -> None:
+    """Within the interval and the patience, each of as long as the setting says."""
+    gone = await (await Raw.open(running.url)).challenged()
+    assert (await gone.connect(Hello(shown={"token": TOKEN}, client_id="test")))["ok"]
+    pings = 0
+    while pings < 2:  # it lives, and answers
+        opcode, payload = await gone.message()
+        if opcode == PING:
+            pings += 1
+            await gone.send(frame(payload, PONG))
+    began, asked = time.monotonic(), 0.0
+    async with asyncio.timeout(10):
+        while (message := await gone.message())[0] != CLOSE:
+            asked = time.monotonic() if message[0] == PING else asked
+    ended = time.monotonic()
+
+    assert 0.4 < asked - began < 1.5
+    assert 0.4 < ended - asked < 1.5
+    assert not len(running.server.hub)
+    gone.drop()
+
+
+async def test_the_default_patience_is_that_of_the_settings(running: Running) -> None:
+    """With it a peer that has vanished is gone within 50 seconds."""
+    await running.client()
+    (connection,) = running.server.hub
+    protocol: Any = connection._socket._protocol
+
+    assert running.server.config.limits.ping_seconds == 25
+    assert (protocol.ping_interval, protocol.ping_timeout) == (25, 25)
+    assert protocol.ping_timer is not None, "the next ping is on its way"
+    assert protocol.ping_timer.when() - protocol.loop.time() <= 25
 
 
 @using(limits={"ping_seconds": 0.4})

@@ -337,7 +337,21 @@ class TestCompact:
 
         assert (answer["compacted"], answer["kept"]) == (True, 2)
         assert (again["compacted"], again["reason"]) == (False, "nothing to shorten")
+        assert again["kept"] == 2
         assert len(running.provider.requests) == 3, "no model was asked"
+
+    async def test_what_is_kept_is_counted_from_the_last_time(
+        self, running: Running
+    ) -> None:
+        client = await running.client()
+        for text in ("a", "b", "c"):
+            await say(client, "main", text)
+        await client.ask("sessions.compact", key="main", maxLines=4)
+        await say(client, "main", "d")
+
+        answer = await client.ask("sessions.compact", key="main", maxLines=2)
+
+        assert (answer["compacted"], answer["kept"]) == (True, 2)
 
 
 # --- Who is told ----------------------------------------------------------------------

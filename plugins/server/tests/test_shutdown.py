@@ -7,11 +7,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
+from rustyclaw import Finished, TextDelta
 
 from .client import Client, Device, Failed
-from .conftest import TOKEN
+from .conftest import TOKEN, serving
+from .pacing import Paced
 from .process import Process, started
+from .raw import Raw
 
 WORDS = 60
 
@@ -156,6 +161,41 @@ async def resumed(process: Process, device: Device) -> None:
         said = await history(client, "s0")
         assert [role for role, _ in said] == ["user", "assistant"] * 2
         assert said[1][1].split() == [f"w{n}" for n in range(WORDS)]
+
+
+async def test_nothing_is_taken_once_the_signal_is_heard(tmp_path: Path) -> None:
+    """By events, not by the clock: a few turns of the loop, and the drain goes on."""
+    go_on = anyio.Event()
+    script: list[Any] = [[TextDelta(text="so far"), go_on, Finished()]]
+    config = {"gateway": {"drain_seconds": 30}}
+    home, model = tmp_path / "home", Paced(script=script)
+    async with serving(home, provider=model, config=config) as running:
+        gateway, client = running.gateway, await running.client()
+        await client.ask("chat.send", **slowly(1))
+        await client.event("chat", state="delta")
+        async with anyio.create_task_group() as group:
+            group.start_soon(gateway.serve)
+            while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                await anyio.lowlevel.checkpoint()  # it does not listen yet
+
+            signal.raise_signal(signal.SIGTERM)
+            turns = 0
+            while not gateway.draining:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+            assert turns <= 10, "intake has stopped before anything else is done"
+
+            with pytest.raises(Failed) as failed:
+                await client.ask("chat.send", **slowly(2))
+            assert failed.value.code == "UNAVAILABLE"
+            raw = await Raw.open(running.url)
+            assert (raw.status, "retry-after" in raw.head) == (503, True)
+            raw.drop()
+            (run,) = gateway.active_runs()  # the drain has not ended
+            assert run.session_key == "agent:main:s1"
+            go_on.set()
+            await client.event("chat", state="final", runId="run-1")
+        assert len(model.requests) == 1
 
 
 @pytest.mark.parametrize("clean", [False, True])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from rustyclaw_server.methods.base import FALLBACK_GROUPS, GROUPS, functions_of
+from rustyclaw_server.methods.index import INDEX, UNLISTED
 from rustyclaw_server.server import Server
 
 from .conftest import Running, serving
@@ -44,3 +49,43 @@ async def test_several_restarts_are_one(running: Running) -> None:
 
     assert (first["coalesced"], second["coalesced"]) == (False, True)
     assert (first["delayMs"], second["delayMs"]) == (60_000, 0)
+
+
+@pytest.mark.parametrize("command", [("gateway",), ("agent", "--serve")])
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ("{port: many}", "hooks.server.port: must be a valid integer"),
+        ("{prt: 1}", "hooks.server.prt: unknown key; did you mean 'port'?"),
+        ("{auth: {mode: password}}", "set hooks.server.auth.password"),
+    ],
+)
+def test_without_a_port_there_is_no_gateway(
+    command: tuple[str, ...], section: str, says: str, tmp_path: Path
+) -> None:
+    config = f"plugins: {{allow: [server]}}\nhooks: {{server: {section}}}\n"
+    Path(tmp_path, "config.yaml").write_text(config, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "rustyclaw", *command],
+        env={**os.environ, "RUSTYCLAW_HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_index_of_methods_is_that_of_the_modules() -> None:
+    specs = {
+        function.__method__.name: (group, function.__method__)
+        for group in (*GROUPS, *FALLBACK_GROUPS)
+        for function in functions_of(group)
+    }
+
+    named = {name: (group, spec.scope) for name, (group, spec) in specs.items()}
+    assert named == INDEX, "run `nox -s reference`"
+    assert {name for name, (_, spec) in specs.items() if not spec.listed} == UNLISTED

@@ -45,7 +45,7 @@ def rows() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Process]:
     settings = {
-        "limits": {"handshake_seconds": HANDSHAKE_SECONDS},
+        "limits": {"handshake_seconds": HANDSHAKE_SECONDS, "head_seconds": 2},
         # A row is to meet the origin check, not the failures of the row before it.
         "auth": {"token": TOKEN, "lock_seconds": 1},
     }
@@ -278,8 +278,6 @@ def padded(how: dict[str, Any]) -> bytes:
 async def test_corpus(row: dict[str, Any], gateway: Process) -> None:
     if row["case"] == "half-open":
         pytest.skip("test_limits.py has it, with a gateway of short patience")
-    if row["case"] == "slow-headers":
-        pytest.skip("of the HTTP side")
     case, logged = Case(row, gateway), len(gateway.log)
     async with AsyncExitStack() as stack:
         if row["opcode"] == "upgrade":
@@ -333,7 +331,10 @@ async def upgrade(case: Case) -> None:
     """Play a row about the request for the upgrade."""
     row, expect = case.row, case.expect
     method = row.get("method", "GET")
-    raw = await Raw.open(case.gateway.url, case.headers, method=method)
+    slowly = row.get("drip_bytes_per_s", 0)
+    raw = await Raw.open(
+        case.gateway.url, case.headers, method=method, bytes_a_second=slowly
+    )
     try:
         if expect["outcome"] == "http_101":
             assert raw.status == 101, raw.head

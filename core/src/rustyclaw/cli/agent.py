@@ -81,7 +81,8 @@ class _Terminal:
         try:
             signal.signal(signal.SIGTERM, _leave)
             self.portal.call(self.gateway.spawn, self._obey_stop)
-            print(greeting(self.gateway), flush=True)
+            if not self.gateway.stop_reason:  # else it has failed already
+                print(greeting(self.gateway), flush=True)
             if not self.converse() and not sys.stdin.isatty():
                 threading.Event().wait()
         except (_Leave, KeyboardInterrupt):

@@ -12,6 +12,6 @@ class ControlUiConfig(PluginConfig):
     enabled: bool = Field(True, description="serve the page at all")
     base_path: str = Field(
         "/",
-        pattern=r"^/([\w-]+/)*$",
+        pattern=r"^/([A-Za-z0-9_-]+/)*$",  # `\w` is all of Unicode: a megabyte
         description="where it is served; begins and ends with `/`",
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 from starlette.responses import PlainTextResponse
 
-from rustyclaw_server.http.routes import http_app
+from rustyclaw_server.http.routes import HttpApp
 from rustyclaw_server.wire.endpoint import Endpoint
 from rustyclaw_server.wire.http import ABORT
 
@@ -36,7 +36,7 @@ class App:
 
     def __init__(self, server: Server) -> None:
         self._sockets = Endpoint(server)
-        self._http = http_app(server)
+        self._http = HttpApp(server)
         self._send_seconds = server.config.limits.send_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from rustyclaw import PluginConfig, Secret
 
-_PATH = r"^/[\w./-]*$"
-
 
 def _origin(text: str) -> str:
     if not text.startswith(("http://", "https://")) or text.rstrip("/").count("/") != 2:

@@ -12,6 +12,7 @@ import anyio.to_thread
 from rustyclaw import RustyclawError, hookimpl
 
 from rustyclaw_server.config import ServerConfig
+from rustyclaw_server.deferred import defer
 
 if TYPE_CHECKING:
     from rustyclaw import Gateway, HookContext, Outbound, Prompt, Sent
@@ -22,10 +23,8 @@ logger = logging.getLogger(__name__)
 
 
 def _import() -> ModuleType:
-    """Import the server with its methods; the libraries behind it take a while."""
-    base = import_module("rustyclaw_server.methods.base")
-    for group in (*base.GROUPS, *base.FALLBACK_GROUPS):
-        import_module(f"rustyclaw_server.methods.{group}")
+    """Import the server; the libraries behind it take a while."""
+    defer("uvicorn", Config="config")
     return import_module("rustyclaw_server.server")
 
 

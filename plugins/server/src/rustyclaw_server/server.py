@@ -7,6 +7,8 @@ import logging
 import os
 import secrets
 import socket as sockets
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -200,17 +202,22 @@ class Server:
         """Have the terminal show where the page of a plugin is, and how to get in.
 
         A page for people is a ``GET`` route whose path ends in ``/``. The token stands
-        behind ``#``, which browsers do not send; it goes to no log.
+        behind ``#``, which browsers do not send. It goes to no log, and so not to the
+        journal, which others may read; a pipe is the work of whoever starts us.
         """
         pages = (r.path for r in self.gateway.routes if r.method == "GET")
         page = min((path for path in pages if path.endswith("/")), default="")
-        if page:
-            url = self.url.replace("//0.0.0.0:", "//127.0.0.1:")
-            url = url.replace("//[::]:", "//[::1]:")
-            token = (
-                f"#token={self.secret.value()}" if self.secret.mode == "token" else ""
-            )
-            self.gateway.banner.append(f"Control UI: {url}{page}{token}")
+        if not page:
+            return
+        url = self.url.replace("//0.0.0.0:", "//127.0.0.1:")
+        url = url.replace("//[::]:", "//[::1]:") + page
+        if self.secret.mode == "token":
+            if _is_journal(sys.stdout.fileno):
+                made = self.secret.is_generated
+                url += f" (its token: {self.secret.path if made else 'in the config'})"
+            else:
+                url += f"#token={self.secret.value()}"
+        self.gateway.banner.append(f"Control UI: {url}")
 
     async def stop(self, reason: str) -> None:
         """Tell all clients, and close; see `rustyclaw_server.serving` for the rest."""
@@ -287,6 +294,14 @@ class Server:
                 connection.ending = end if connection.shared else None
             elif connection.shared:
                 connection.close(*end)
+
+
+def _is_journal(descriptor: Callable[[], int]) -> bool:
+    """Return whether output goes to systemd's journal; see `man systemd.exec`."""
+    with suppress(OSError, ValueError):
+        facts = os.fstat(descriptor())
+        return os.environ.get("JOURNAL_STREAM") == f"{facts.st_dev}:{facts.st_ino}"
+    return False
 
 
 def pairing_row(request: PairingRequest) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server as Uvicorn
 
 from rustyclaw_server.app import App
 from rustyclaw_server.wire.http import PatientProtocol
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 5
 
 
-class _Uvicorn(uvicorn.Server):
+class _Uvicorn(Uvicorn):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the gateway, which drains first."""
@@ -36,7 +37,7 @@ async def serve(server: Server, listener: socket.socket) -> None:
     requests = type("Requests", (PatientProtocol,), {"head_seconds": head})
     # Its log goes where ours goes; a line for each request would be noise.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    uvicorn_config = uvicorn.Config(
+    uvicorn_config = Config(
         App(server),
         http=requests,
         ws=sockets,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -58,6 +57,8 @@ class Pages:
         return WebResponse(status=204, headers=headers)
 
     async def _page(self, request: WebRequest) -> WebResponse:
+        from html import escape  # it brings all entities of HTML, half a MB
+
         text = _asset("index.html").replace("{title}", escape(self._config.title))
         headers = {
             **_SAFE,

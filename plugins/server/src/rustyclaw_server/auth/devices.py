@@ -13,6 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +36,10 @@ _SECRET_BYTES = 32
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS devices (id TEXT PRIMARY KEY, facts TEXT NOT NULL);
+"""
+_USED = """
+UPDATE devices SET facts = json_set(facts, ?, ?)
+WHERE id = ? AND json_extract(facts, ?) = ?
 """
 
 
@@ -253,6 +258,19 @@ class DeviceStore:
         valid = token is not None and token.revoked_at is None
         expected = self.text_of(device_id, token) if valid and token else ""
         return token if same(text, expected) and valid else None
+
+    async def use(self, device_id: str, token: Token) -> None:
+        """Note that a device has come in with its token, now."""
+        now, place = self.now(), f'$.tokens."{token.role}"'
+        row = (f"{place}.last_used_at", now, device_id, f"{place}.serial", token.serial)
+        # Only this fact: the token may be taken away while it is written.
+        with suppress(StorageError):  # the device need not suffer for it
+            await self._database.run(lambda db: db.execute(_USED, row), durable=False)
+        device = self._devices.get(device_id)
+        known = device.tokens.get(token.role) if device else None
+        if device and known and known.serial == token.serial:
+            tokens = {**device.tokens, token.role: replace(known, last_used_at=now)}
+            self._devices[device_id] = replace(device, tokens=tokens)
 
     async def rotate(
         self, device_id: str, role: str, scopes: Iterable[str] | None, by: Iterable[str]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def server_of(request: Request) -> Server:
     """Return the server behind a request."""
-    server: Server = request.app.state.server
+    server: Server = request.state.server
     return server
 
 

@@ -302,5 +302,5 @@ def _refused(exc: Exception) -> Refused:
 
 async def hook(request: Request) -> Response:
     """Wake the assistant; which of the hooks is the last part of the path."""
-    hooks: Hooks = request.app.state.hooks
+    hooks: Hooks = request.state.hooks
     return await hooks(request)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 from rustyclaw import __version__
@@ -14,12 +15,13 @@ from rustyclaw import __version__
 from rustyclaw_server.http.answers import answer_json
 from rustyclaw_server.http.guard import require_secret
 from rustyclaw_server.http.openai.place import AGENT_HEADER, SESSION_HEADER
+from rustyclaw_server.http.operations import named
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from rustyclaw_server.http.operations import Answer, Operation
+    from rustyclaw_server.http.operations import Operation
 
 _REFERENCE = "#/components/schemas/{model}"
 _SCHEMES = {
@@ -42,6 +44,8 @@ _MEANINGS = {
     503: "Not now; try again later.",
     504: "The run took too long.",
 }
+#: Answers that are no JSON.
+_TYPES = {"text": "text/plain", "stream": "text/event-stream"}
 
 
 class Document(BaseModel):
@@ -55,30 +59,26 @@ class Document(BaseModel):
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the description of a surface."""
     operations = list(operations)
-    models = dict.fromkeys(
+    uses = dict.fromkeys(
         [(op.body, "validation") for op in operations if op.body]
         + [
             (answer, "serialization")
             for op in operations
             for answers in op.answers.values()
             for answer in answers
-            if not isinstance(answer, str)
+            if answer not in _TYPES
         ]
     )
     references, schemas = models_json_schema(
-        list(models),  # type: ignore[arg-type]  # mypy loses the literals
+        [(named(name), mode) for name, mode in uses],  # type: ignore[misc]  # mypy loses the literals
         ref_template=_REFERENCE,
     )
-    named = {
-        model: reference
-        for (model, _), reference in references.items()
-        if issubclass(model, BaseModel)
-    }
+    schema_of = {name: references[named(name), mode] for name, mode in uses}  # type: ignore[index]  # likewise
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         path = re.sub(r":path\}", "}", operation.path)
         entry = paths.setdefault(path, {})
-        entry[operation.method.lower()] = _described(operation, named)
+        entry[operation.method.lower()] = _described(operation, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {"title": "rustyclaw gateway", "version": __version__},
@@ -94,9 +94,9 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _described(
-    operation: Operation, named: dict[type[BaseModel], dict[str, Any]]
+    operation: Operation, schema_of: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    said = inspect.getdoc(operation.handler) or ""
+    said = inspect.getdoc(named(operation.handler)) or ""
     path = re.sub(r"\W+", "_", operation.path).strip("_")
     described: dict[str, Any] = {
         "operationId": f"{operation.method.lower()}_{path}",
@@ -106,13 +106,13 @@ def _described(
         "responses": {
             str(status): {
                 "description": _MEANINGS[status],
-                "content": _content(answers, named),
+                "content": _content(answers, schema_of),
             }
             for status, answers in sorted(operation.answers.items())
         },
     }
     if operation.body:
-        json: dict[str, Any] = {"schema": named[operation.body]}
+        json: dict[str, Any] = {"schema": schema_of[operation.body]}
         if operation.example is not None:
             json["example"] = operation.example
         content = {"application/json": json}
@@ -132,23 +132,24 @@ def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
 
 
 def _content(
-    answers: tuple[Answer, ...], named: dict[type[BaseModel], dict[str, Any]]
+    answers: tuple[str, ...], schema_of: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for answer in answers:
-        if answer == "text":
-            content["text/plain"] = {"schema": {"type": "string"}}
-        elif answer == "stream":
-            content["text/event-stream"] = {"schema": {"type": "string"}}
-        elif not isinstance(answer, str):
-            schema = named[answer]
-            if known := content.get("application/json"):
-                schema = {"anyOf": [known["schema"], schema]}
-            content["application/json"] = {"schema": schema}
+        if answer in _TYPES:
+            content[_TYPES[answer]] = {"schema": {"type": "string"}}
+            continue
+        schema = schema_of[answer]
+        if known := content.get("application/json"):
+            schema = {"anyOf": [known["schema"], schema]}
+        content["application/json"] = {"schema": schema}
     return content
 
 
 async def openapi(request: Request) -> Response:
     """Describe this surface, in OpenAPI 3.1."""
     require_secret(request)
-    return answer_json(request.app.state.openapi)
+    state = request.state
+    if state.openapi is None:  # it takes a while, and nearly nobody asks
+        state.openapi = await anyio.to_thread.run_sync(document, state.operations)
+    return answer_json(state.openapi)

@@ -1,27 +1,19 @@
-"""The HTTP surface as a table: what routes and the OpenAPI document are made of."""
+"""The HTTP surface as a table: what routes and the OpenAPI document are made of.
+
+Handlers and models are named as ``module:name``, from this package on, and found when
+the first request needs them: most gateways never see one of OpenAI's, and their
+models are a tenth of a start.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
-from starlette.responses import Response
-
-from rustyclaw_server.http import control, health, hooks, openapi, tools
-from rustyclaw_server.http.answers import ErrorAnswer
-from rustyclaw_server.http.openai import chat, models, responses
-from rustyclaw_server.http.openai.chat_params import ChatParams
-from rustyclaw_server.http.openai.response_answer import ResponseAnswer
-from rustyclaw_server.http.openai.response_params import ResponseParams
-
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
     from rustyclaw_server.config import ServerConfig
-
-Answer = type[BaseModel] | Literal["text", "stream"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,19 +23,26 @@ class Operation:
     :param caller: Who may call, by the secret that is shown.
     :param body: The model of the request's JSON.
     :param example: A body.
-    :param answers: What may come back, by status.
+    :param answers: What may come back, by status: models, ``text`` or ``stream``.
     """
 
     method: Literal["GET", "POST"]
     path: str
-    handler: Callable[[Request], Awaitable[Response]]
+    handler: str
     caller: Literal["anyone", "owner", "hook", "home"] = "owner"
-    body: type[BaseModel] | None = None
+    body: str | None = None
     example: Mapping[str, Any] | None = None
-    answers: dict[int, tuple[Answer, ...]] = field(default_factory=dict)
+    answers: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
-def _errors(*statuses: int, form: Answer = ErrorAnswer) -> dict[int, tuple[Answer]]:
+def named(name: str) -> Any:
+    """Return what the table names, such as ``health:ready``; imports its module."""
+    return resolve_name(f"{__package__}.{name}")
+
+
+def _errors(
+    *statuses: int, form: str = "answers:ErrorAnswer"
+) -> dict[int, tuple[str, ...]]:
     return dict.fromkeys(statuses, (form,))
 
 
@@ -53,8 +52,8 @@ _RUN = (404, 500, 502, 503, 504)
 _HOOK = _errors(400, 401, 404, 408, 413, 429, 503, form="text")
 _INVOKED = {
     **_errors(401, 408, 413, 429, 503),
-    **_errors(400, 404, 500, form=tools.InvokeFailure),
-    403: (tools.InvokeFailure, ErrorAnswer),
+    **_errors(400, 404, 500, form="tools:InvokeFailure"),
+    403: ("tools:InvokeFailure", "answers:ErrorAnswer"),
 }
 
 
@@ -63,41 +62,41 @@ def operations(config: ServerConfig) -> Iterator[Operation]:
     yield Operation(
         method="GET",
         path="/health",
-        handler=health.health,
+        handler="health:health",
         caller="anyone",
-        answers={200: (health.HealthAnswer,)},
+        answers={200: ("health:HealthAnswer",)},
     )
     yield Operation(
         method="GET",
         path="/ready",
-        handler=health.ready,
+        handler="health:ready",
         caller="anyone",
-        answers={200: (health.ReadyAnswer,), 503: (health.ReadyAnswer,)},
+        answers={200: ("health:ReadyAnswer",), 503: ("health:ReadyAnswer",)},
     )
     yield Operation(
         method="POST",
         path="/rpc",
-        handler=control.rpc,
+        handler="control:rpc",
         caller="home",
-        body=control.RpcParams,
+        body="control:RpcParams",
         example={"method": "health", "params": {}},
-        answers={200: (control.RpcAnswer,), **_errors(400, 401, 408, 413)},
+        answers={200: ("control:RpcAnswer",), **_errors(400, 401, 408, 413)},
     )
     yield Operation(
         method="GET",
         path="/openapi.json",
-        handler=openapi.openapi,
-        answers={200: (openapi.Document,), **_errors(*_SECRET)},
+        handler="openapi:openapi",
+        answers={200: ("openapi:Document",), **_errors(*_SECRET)},
     )
     yield from _openai(config)
     if config.http.tools_invoke:
         yield Operation(
             method="POST",
             path="/tools/invoke",
-            handler=tools.invoke,
-            body=tools.InvokeParams,
+            handler="tools:invoke",
+            body="tools:InvokeParams",
             example={"tool": "file_list", "args": {"path": "."}},
-            answers={200: (tools.InvokeAnswer,), **_INVOKED},
+            answers={200: ("tools:InvokeAnswer",), **_INVOKED},
         )
     if config.hooks.enabled:
         yield from _hooks(config)
@@ -108,14 +107,14 @@ def _openai(config: ServerConfig) -> Iterator[Operation]:
         yield Operation(
             method="POST",
             path="/v1/chat/completions",
-            handler=chat.chat_completions,
-            body=ChatParams,
+            handler="openai.chat:chat_completions",
+            body="openai.chat_params:ChatParams",
             example={
                 "model": "openclaw",
                 "messages": [{"role": "user", "content": "Hello!"}],
             },
             answers={
-                200: (chat.ChatAnswer, "stream"),
+                200: ("openai.chat:ChatAnswer", "stream"),
                 **_errors(*_SECRET, *_BODY, *_RUN),
             },
         )
@@ -123,11 +122,11 @@ def _openai(config: ServerConfig) -> Iterator[Operation]:
         yield Operation(
             method="POST",
             path="/v1/responses",
-            handler=responses.responses,
-            body=ResponseParams,
+            handler="openai.responses:responses",
+            body="openai.response_params:ResponseParams",
             example={"model": "openclaw", "input": "Hello!"},
             answers={
-                200: (ResponseAnswer, "stream"),
+                200: ("openai.response_answer:ResponseAnswer", "stream"),
                 **_errors(*_SECRET, *_BODY, *_RUN),
             },
         )
@@ -135,34 +134,35 @@ def _openai(config: ServerConfig) -> Iterator[Operation]:
         yield Operation(
             method="GET",
             path="/v1/models",
-            handler=models.models,
-            answers={200: (models.ModelList,), **_errors(*_SECRET)},
+            handler="openai.models:models",
+            answers={200: ("openai.models:ModelList",), **_errors(*_SECRET)},
         )
         yield Operation(
             method="GET",
             path="/v1/models/{model:path}",
-            handler=models.model,
-            answers={200: (models.ModelRow,), **_errors(*_SECRET, 404)},
+            handler="openai.models:model",
+            answers={200: ("openai.models:ModelRow",), **_errors(*_SECRET, 404)},
         )
 
 
 def _hooks(config: ServerConfig) -> Iterator[Operation]:
+    fields_of = named("hooks:fields_of")
     task = {"message": "The build has failed.", "name": "ci"}
-    known: list[tuple[str, type[BaseModel], type[BaseModel], int, Mapping[str, Any]]]
+    known: list[tuple[str, str, str, int, Mapping[str, Any]]]
     known = [
-        ("wake", hooks.WakeParams, hooks.WakeAnswer, 200, {"text": "The bell rang."}),
-        ("agent", hooks.AgentHookParams, hooks.AgentHookAnswer, 202, task),
+        ("wake", "WakeParams", "WakeAnswer", 200, {"text": "The bell rang."}),
+        ("agent", "AgentHookParams", "AgentHookAnswer", 202, task),
     ]
     for mapping in config.hooks.mappings:
-        facts = dict.fromkeys(hooks.fields_of(mapping.message), "text")
-        known.append((mapping.name, hooks.AnyBody, hooks.AgentHookAnswer, 202, facts))
+        facts = dict.fromkeys(fields_of(mapping.message), "text")
+        known.append((mapping.name, "AnyBody", "AgentHookAnswer", 202, facts))
     for name, body, answer, status, example in known:
         yield Operation(
             method="POST",
             path=f"/hooks/{name}",
-            handler=hooks.hook,
+            handler="hooks:hook",
             caller="hook",
-            body=body,
+            body=f"hooks:{body}",
             example=example,
-            answers={status: (answer,), **_HOOK},
+            answers={status: (f"hooks:{answer}",), **_HOOK},
         )

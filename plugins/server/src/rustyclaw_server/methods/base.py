@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio.to_thread
 from pydantic import ConfigDict, ValidationError
 from rustyclaw import Busy, Caller, Method, MethodError, RustyclawError
 
+from rustyclaw_server.methods.index import INDEX, UNLISTED
 from rustyclaw_server.wire.connection import Answering
 from rustyclaw_server.wire.frames import Wire, problems, validate
 
@@ -38,14 +40,16 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Wire)
 
-#: The groups, in the order in which clients are told of them.
+#: The groups, in the order in which the reference lists them.
 GROUPS = (
     *("system", "logs", "usage", "config", "models", "agents", "agentfiles", "skills"),
     *("channels", "pairing", "sending", "tools", "plugins", "hooks", "chat", "runs"),
-    *("sessions", "devices", "approvals", "nodes"),
+    *("sessions", "sessionchanges", "devices", "nodepairing", "approvals", "nodes"),
 )
 #: Groups that speak for plugins which are not there.
 FALLBACK_GROUPS = ("fallbacks",)
+
+Handler = Callable[[Mapping[str, Any], Caller], Awaitable[Any]]
 
 
 class Nothing(Wire):
@@ -118,15 +122,43 @@ def method(
 
 
 def methods_of(server: Server, groups: Iterable[str]) -> Iterator[Method]:
-    """Yield the methods of groups, bound to a server."""
-    for group in groups:
-        module = import_module(f"rustyclaw_server.methods.{group}")
-        for thing in vars(module).values():
-            if spec := getattr(thing, "__method__", None):
-                yield _bound(server, spec, thing)
+    """Yield the methods of groups, each imported when it is called first.
+
+    Scope and name come from the `index`, which is written from the modules.
+    """
+    groups = frozenset(groups)
+    for name, (group, scope) in INDEX.items():
+        if group in groups:
+            handler = _late(server, group, name)
+            listed = name not in UNLISTED
+            yield Method(name=name, handler=handler, scope=scope, listed=listed)
 
 
-def _bound(server: Server, spec: _Spec, function: Callable[..., Any]) -> Method:
+def _late(server: Server, group: str, name: str) -> Handler:
+    found: Handler | None = None
+
+    def find() -> Handler:
+        function = next(f for f in functions_of(group) if f.__method__.name == name)
+        return _bound(server, function.__method__, function)
+
+    async def handle(raw: Mapping[str, Any], caller: Caller) -> Any:
+        nonlocal found
+        if found is None:
+            # Found anew by two at the same time it is the same: imports have a lock.
+            found = handler = await anyio.to_thread.run_sync(find)
+            return await handler(raw, caller)
+        return await found(raw, caller)
+
+    return handle
+
+
+def functions_of(group: str) -> Iterator[Any]:
+    """Yield what a group's module marks with `method`; imports it."""
+    module = import_module(f"rustyclaw_server.methods.{group}")
+    return (thing for thing in vars(module).values() if hasattr(thing, "__method__"))
+
+
+def _bound(server: Server, spec: _Spec, function: Callable[..., Any]) -> Handler:
     async def handle(raw: Mapping[str, Any], caller: Caller) -> Any:
         try:
             params = validate(spec.params, raw, strict=caller.strict)
@@ -142,12 +174,4 @@ def _bound(server: Server, spec: _Spec, function: Callable[..., Any]) -> Method:
         except RustyclawError as exc:  # what it was told to do cannot be done
             raise MethodError(str(exc)) from exc
 
-    return Method(
-        name=spec.name,
-        handler=handle,
-        scope=spec.scope,
-        summary=(function.__doc__ or "").partition("\n")[0],
-        params=spec.params,
-        result=spec.result,
-        listed=spec.listed,
-    )
+    return handle

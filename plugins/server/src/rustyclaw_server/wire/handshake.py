@@ -143,6 +143,8 @@ class Handshake:
                 shared=True,
             )
         await self._check_pairing(params, params.device, wanted, device is None)
+        if device is not None:
+            await self._server.devices.use(params.device.id, device)
         text, token = await self._server.devices.issue(
             params.device.id, params.role, wanted
         )

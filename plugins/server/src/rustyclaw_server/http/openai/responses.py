@@ -40,7 +40,7 @@ async def responses(request: Request) -> Response:
         request, ResponseParams, config.limits, config.http.max_body_bytes
     )
     wanted = asked(params)
-    stored: Stored = request.app.state.stored
+    stored: Stored = request.state.stored
     place = await _place(server, params, request.headers, stored)
     growing = Growing(new_answer(params, int(time.time())))
     options = replace(
