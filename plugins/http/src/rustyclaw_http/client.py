@@ -29,6 +29,12 @@ from rustyclaw_http.decoding import (
     ServerSentEvent,
     decoded,
 )
+from rustyclaw_http.direct import (
+    IDLE_SECONDS,
+    MAX_CONNECTIONS,
+    MAX_IDLE,
+    DirectTransport,
+)
 from rustyclaw_http.encoding import encode
 from rustyclaw_http.errors import error_from_answer, masked
 from rustyclaw_http.exchange import Body, Item, Stream, Translated
@@ -41,7 +47,9 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _CLOSING_SECONDS = 2.0
 _LIMITS = httpx.Limits(
-    max_connections=64, max_keepalive_connections=8, keepalive_expiry=30.0
+    max_connections=MAX_CONNECTIONS,
+    max_keepalive_connections=MAX_IDLE,
+    keepalive_expiry=IDLE_SECONDS,
 )
 
 
@@ -212,9 +220,11 @@ class VendorClient:
             timeout = httpx.Timeout(
                 config.idle_timeout_seconds, connect=config.connect_timeout_seconds
             )
+            proxied = config.proxy is not None or config.environment_proxy
             self._client = httpx.AsyncClient(
                 timeout=timeout,
                 limits=_LIMITS,
+                transport=None if proxied else DirectTransport(trust),
                 proxy=proxy,
                 verify=trust,
                 trust_env=config.environment_proxy,
