@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from rustyclaw_http.remembered import remembered
+
 _DEFINITIONS = ("$defs", "definitions")
 _COMBINED = ("anyOf", "oneOf", "allOf")
 _UNWANTED = {"$schema", "$id", "$comment"}
@@ -12,6 +14,7 @@ _UNWANTED = {"$schema", "$id", "$comment"}
 _MAX_NODES = 10_000
 
 
+@remembered
 def fitting(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a tool as every vendor takes them.
 
@@ -19,7 +22,7 @@ def fitting(schema: Mapping[str, Any]) -> dict[str, Any]:
     Anthropic), and servers with grammars often cannot follow references.
 
     Alternatives at the top are joined: all properties may be given, and what is
-    required by each of them is.
+    required by each of them is. The answer is shared: it must not be changed.
     """
     plain = without_keys(inline_refs(schema), _UNWANTED)
     properties: dict[str, Any] = {}

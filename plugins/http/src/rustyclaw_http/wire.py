@@ -22,6 +22,7 @@ Timeouts = Mapping[str, float | None]
 #: As much as asyncio reads at once, so that nothing is left in its hands.
 _READ_BYTES = 256 * 1024
 _MAX_HEAD_BYTES = 100 * 1024
+#: `OSError` is also what TLS fails with.
 _LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
@@ -60,7 +61,7 @@ class Wire:
             return cls(
                 await _timed(connect, timeouts.get("connect"), httpx.ConnectTimeout)
             )
-        except (*_LOST, anyio.EndOfStream, ssl.SSLError) as exc:
+        except (*_LOST, anyio.EndOfStream) as exc:
             raise httpx.ConnectError(str(exc) or type(exc).__name__) from exc
 
     def is_usable(self) -> bool:
@@ -153,7 +154,7 @@ class Wire:
             )
         except anyio.EndOfStream:
             data = b""
-        except (*_LOST, ssl.SSLError) as exc:
+        except _LOST as exc:
             raise httpx.ReadError(str(exc) or type(exc).__name__) from exc
         if not data and self._http.their_state is h11.SEND_RESPONSE:
             raise httpx.RemoteProtocolError("it hung up without an answer")
