@@ -34,6 +34,7 @@ class Wire:
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
+        self._socket = stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610 - no Django
         self._http = h11.Connection(h11.CLIENT, _MAX_HEAD_BYTES)
         self._timeouts: Timeouts = {}
         self.idle_since = 0.0
@@ -66,11 +67,10 @@ class Wire:
 
     def is_usable(self) -> bool:
         """Return whether a request may be sent; a vendor that spoke has hung up."""
-        raw = self._stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610 - no Django
-        if raw is None or raw.fileno() < 0:
+        if self._socket is None or self._socket.fileno() < 0:
             return False
         poller = select.poll()
-        poller.register(raw, select.POLLIN)
+        poller.register(self._socket, select.POLLIN)
         return not poller.poll(0)
 
     async def ask(self, request: httpx.Request) -> h11.Response:
