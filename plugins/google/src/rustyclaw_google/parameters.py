@@ -101,6 +101,7 @@ def _joined(schema: Mapping[str, Any]) -> Json:
         inner = _joined(part)
         properties = _mapping(inner, "properties") | _mapping(joined, "properties")
         required = [n for s in (inner, joined) for n in _list(s, "required")]
+        required = [name for name in required if isinstance(name, str)]
         joined = {**inner, **joined}
         if properties:
             joined["properties"] = properties
