@@ -69,3 +69,14 @@ async def check_leaving(
             tasks.cancel_scope.cancel()
         with anyio.fail_after(5):
             await received.left.wait()
+
+
+async def check_no_list(
+    provider: HttpProvider, vendor: FakeVendor, answer: Answer
+) -> None:
+    """Check that an answer that lists no models leaves those that are known."""
+    vendor.script(answer)
+    async with provider:
+        found = {model.id for model in await provider.models()}
+    assert len(vendor.requests) == 1
+    assert found == {model.id for model in provider.known_models}
