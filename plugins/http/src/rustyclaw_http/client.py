@@ -1,7 +1,8 @@
 """The connections to a vendor, and what is asked through them.
 
 Whatever goes wrong on the way becomes a `ProviderError`: refused, redirected, cut off,
-silent, endless, no stream at all. Only this module and `exchange` know the library.
+silent, endless, no stream at all. Only this module, `exchange` and what is below them
+know the library.
 """
 
 from __future__ import annotations
