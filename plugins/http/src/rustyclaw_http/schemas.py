@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+from rustyclaw import ToolSchema
 
 from rustyclaw_http.remembered import remembered
 
@@ -42,6 +44,21 @@ def fitting(schema: Mapping[str, Any]) -> dict[str, Any]:
     if required:
         fitted["required"] = sorted(required, key=[*properties, *required].index)
     return fitted
+
+
+def functions(tools: Iterable[ToolSchema]) -> list[dict[str, Any]]:
+    """Return tools as OpenAI's Chat Completions has them, and who imitates it."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": fitting(tool.parameters),
+            },
+        }
+        for tool in tools
+    ]
 
 
 def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import anyio
 from rustyclaw import ModelInfo, ModelRequest, ProviderError
 from rustyclaw_http.exchange import Stream
 from rustyclaw_http.levels import known, nearest
+from rustyclaw_http.schemas import functions
 from rustyclaw_http.vendor import Call, VendorProvider
 
 from rustyclaw_ollama.config import OllamaConfig
-from rustyclaw_ollama.messages import conversation, tools
+from rustyclaw_ollama.messages import conversation
 from rustyclaw_ollama.shelf import (
     MAX_WINDOW,
     OWN_WINDOW,
@@ -108,7 +109,7 @@ class OllamaProvider(VendorProvider):
         if self.config.keep_alive is not None:
             body["keep_alive"] = _duration(self.config.keep_alive)
         if request.tools and about.can("tools"):
-            body["tools"] = tools(request)
+            body["tools"] = functions(request.tools)
         elif request.tools:
             logger.warning("model %r of %r cannot call tools", model, self.name)
         return {**body, **self.config.extra_body, **request.extra}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from rustyclaw import ModelInfo, ModelRequest
 from rustyclaw_http.decoding import ServerSentEvent
 from rustyclaw_http.levels import nearest
+from rustyclaw_http.schemas import functions
 from rustyclaw_http.vendor import Call, VendorProvider
 
 from rustyclaw_openai.catalogue import infos
@@ -129,7 +130,7 @@ class OpenAIStyleProvider(VendorProvider):
         if self.asks_for_usage:
             body["stream_options"] = {"include_usage": True}
         if request.tools:
-            body["tools"] = writer.tools(request)
+            body["tools"] = functions(request.tools)
         return {
             **body,
             **self._chosen(request),
