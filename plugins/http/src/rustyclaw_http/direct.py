@@ -53,16 +53,14 @@ class DirectTransport(httpx.AsyncBaseTransport):
             if wire is None:
                 wire = await Wire.open(url, self._trust, timeouts)
             head = await wire.ask(request)
+            answer = _Answer(self, origin, wire)
+            headers = head.headers.raw_items()
+            return httpx.Response(head.status_code, headers=headers, stream=answer)
         except BaseException:
             self._slots.release()
             if wire is not None:
                 await _close(wire)
             raise
-        return httpx.Response(
-            head.status_code,
-            headers=head.headers.raw_items(),
-            stream=_Answer(self, origin, wire),
-        )
 
     async def aclose(self) -> None:
         """Close the connections that wait."""
