@@ -56,17 +56,24 @@ async def test_what_is_called_under_the_lock_frees_it_when_it_fails(path: Path) 
         pass
 
 
-async def test_a_waiter_gets_the_lock_when_it_is_free(path: Path) -> None:
-    order = []
+async def test_a_waiter_gets_the_lock_when_it_is_free(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, refused, sleep = [], anyio.Event(), anyio.sleep
 
-    async def wait(task_status: anyio.abc.TaskStatus[None]) -> None:
-        task_status.started()
+    async def sleep_after_a_try(seconds: float) -> None:
+        refused.set()
+        await sleep(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", sleep_after_a_try)
+
+    async def wait() -> None:
         async with SessionLock(path):
             order.append("waiter")
 
     async with anyio.create_task_group() as group, SessionLock(path):
-        await group.start(wait)
-        await anyio.wait_all_tasks_blocked()
+        group.start_soon(wait)
+        await refused.wait()
         order.append("holder")
     assert order == ["holder", "waiter"]
 

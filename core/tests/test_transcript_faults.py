@@ -126,7 +126,7 @@ async def test_two_processes_never_break_a_line(tmp_path: Path) -> None:
 
 async def test_live_concurrent_appends(live: Transcript) -> None:
     async def one(task: int) -> None:
-        for number in range(100):
+        for number in range(20):
             await live.append(say(f"{task} {number}"))
 
     async with anyio.create_task_group() as group:
@@ -134,12 +134,12 @@ async def test_live_concurrent_appends(live: Transcript) -> None:
             group.start_soon(one, task)
     again = await Transcript.load(live.path, KEY)
     assert again.entries == live.entries
-    assert len(again.entries) == 10_002
+    assert len(again.entries) == 2_002
     parents = [e.parent_id for e in again.entries]
     assert parents == [None, *(e.id for e in again.entries[:-1])]
     for task in range(100):
         said = [text for text in texts(again) if text.startswith(f"{task} ")]
-        assert said == [f"{task} {number}" for number in range(100)]
+        assert said == [f"{task} {number}" for number in range(20)]
 
 
 @pytest.mark.parametrize("keep", [0, 1, 200, 600])

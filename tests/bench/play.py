@@ -24,8 +24,8 @@ from rustyclaw import (
     tool,
 )
 from rustyclaw.testing import FakeProvider
+from vendor import WORDS
 
-WORDS = [f"word{number:02} " for number in range(20)]
 QUESTION = "please take note of what I say"
 REQUEST = ModelRequest(model="fake", system="You are rustyclaw.", messages=())
 

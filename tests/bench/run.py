@@ -27,6 +27,7 @@ GROUPS = (
     "footprint",
     "request",
     "server",
+    "provider",
 )
 
 

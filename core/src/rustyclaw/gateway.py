@@ -338,10 +338,16 @@ class Gateway:
         with send, receive:
             self._lanes.submit(job)
             try:
-                async for event in receive:
+                while True:
+                    try:
+                        event = receive.receive_nowait()  # what is there costs no step
+                    except anyio.WouldBlock:
+                        event = await receive.receive()
                     yield event
                     if isinstance(event, RunEnded):
                         return
+            except anyio.EndOfStream:
+                pass
             except BaseException:  # who asked has left
                 job.scope.cancel()
                 raise

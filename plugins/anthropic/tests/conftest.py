@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from rustyclaw_anthropic.provider import AnthropicProvider
+from rustyclaw_http.testing.backends import on_asyncio as anyio_backend
 from rustyclaw_http.testing.server import Answer, FakeVendor, vendor
 
-__all__ = ["vendor"]
+__all__ = ["anyio_backend", "vendor"]
 
 KEY = "sk-ant-api03-test0123456789"
 Make = Callable[..., AnthropicProvider]

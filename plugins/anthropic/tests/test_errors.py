@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-import anyio
 import pytest
 from rustyclaw_http.testing.hearing import hear, request
+from rustyclaw_http.testing.refusing import ON_THE_WAY, check_leaving, check_refusal
 from rustyclaw_http.testing.server import Answer, FakeVendor
 
 from .conftest import KEY, Make, refusal, start, stream, text
@@ -76,14 +75,7 @@ INVALID, AUTH = "invalid_request_error", "authentication_error"
         (refusal(504, "timeout_error", "Timed out"), "timeout", True, {}),
         (refusal(529, "overloaded_error", "Overloaded"), "overloaded", True, {}),
         (Answer(status=529), "overloaded", True, {}),
-        (Answer(status=502, chunks=[b"<h1>Bad Gateway</h1>"]), "timeout", True, {}),
-        (Answer(status=500, end="reset"), "timeout", True, {}),
-        (
-            Answer(status=307, headers={"location": "https://elsewhere.example"}),
-            "format",
-            False,
-            {},
-        ),
+        *ON_THE_WAY,
     ],
 )  # fmt: skip
 async def test_refusals(
@@ -95,19 +87,8 @@ async def test_refusals(
     retryable: bool,
     fields: dict[str, Any],
 ) -> None:
-    vendor.script(answer)
-    with caplog.at_level(logging.INFO):
-        async with make() as provider:
-            heard = await hear(provider, request())
-
-    error = heard.error
-    assert error is not None
-    assert (error.kind, error.retryable) == (kind, retryable), error
-    assert error.status == answer.status
-    assert {name: getattr(error, name) for name in fields} == fields
-    assert KEY not in str(error) + repr(provider.config) + caplog.text
-    if "request-id" in answer.headers:
-        assert "(request id req_7)" in str(error)
+    provider = make()
+    await check_refusal(provider, vendor, caplog, answer, kind, retryable, fields)
 
 
 async def test_nobody_is_there(make: Make) -> None:
@@ -118,11 +99,5 @@ async def test_nobody_is_there(make: Make) -> None:
 
 
 async def test_who_leaves_closes_the_connection(make: Make, vendor: FakeVendor) -> None:
-    vendor.script(stream(start(), *text("Hello")[:2], end="hang"))
-    async with make(idle_timeout_seconds=60) as provider:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(hear, provider, request())
-            received = await vendor.arrived()
-            tasks.cancel_scope.cancel()
-        with anyio.fail_after(5):
-            await received.left.wait()
+    hanging = stream(start(), *text("Hello")[:2], end="hang")
+    await check_leaving(make(idle_timeout_seconds=60), vendor, hanging)

@@ -21,6 +21,7 @@ from rustyclaw import (
 from rustyclaw_anthropic.catalogue import BUDGETS, nature
 from rustyclaw_anthropic.messages import call_id, conversation, tools
 from rustyclaw_http.testing.hearing import hear, request
+from rustyclaw_http.testing.refusing import check_no_list
 from rustyclaw_http.testing.server import Answer, FakeVendor, Received
 
 from .conftest import KEY, Make, answer, text
@@ -394,10 +395,7 @@ async def test_models(make: Make, vendor: FakeVendor) -> None:
     "given", [Answer.json([]), Answer.json({"data": 3}), Answer.json({}, status=500)]
 )
 async def test_no_list(make: Make, vendor: FakeVendor, given: Answer) -> None:
-    vendor.script(given)
-    async with make(discover_models=True) as provider:
-        found = [model.id for model in await provider.models()]
-    assert "claude-sonnet-5-5" in found
+    await check_no_list(make(discover_models=True), vendor, given)
 
 
 @pytest.mark.parametrize(

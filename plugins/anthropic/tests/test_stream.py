@@ -223,7 +223,9 @@ JSON = st.recursive(
 
 
 @settings(max_examples=200)
-@given(st.lists(st.tuples(TYPES, st.dictionaries(FIELDS, JSON)), max_size=6))
+@given(
+    st.lists(st.tuples(TYPES, st.dictionaries(FIELDS, JSON, max_size=4)), max_size=6)
+)
 def test_whatever_is_sent(sent: list[tuple[str, Any]]) -> None:
     reader = MessageReader(lambda _: ProviderError("vendor"), model="m")
     try:

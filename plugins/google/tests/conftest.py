@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from rustyclaw_google.provider import GoogleProvider
+from rustyclaw_http.testing.backends import on_asyncio as anyio_backend
 from rustyclaw_http.testing.server import Answer, FakeVendor, vendor
 
-__all__ = ["vendor"]
+__all__ = ["anyio_backend", "vendor"]
 
 KEY = "AIzaSyTest0123456789abcdefghijklmnopqrs"
 Make = Callable[..., GoogleProvider]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 from rustyclaw import Provider
 from rustyclaw.testing import ProviderContract
+from rustyclaw_http.testing.backends import on_both as anyio_backend
 from rustyclaw_http.testing.hearing import request
 from rustyclaw_http.testing.server import Answer, FakeVendor, Received
 
 from .conftest import Make, answer, refusal
+
+__all__ = ["anyio_backend"]
 
 
 class TestGoogle(ProviderContract):

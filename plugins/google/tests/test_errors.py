@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-import anyio
 import pytest
-from rustyclaw_http.testing.hearing import hear, request
+from rustyclaw_http.testing.refusing import check_leaving, check_refusal
 from rustyclaw_http.testing.server import Answer, FakeVendor
 
 from .conftest import KEY, Make, chunk, refusal, stream
@@ -102,25 +100,10 @@ async def test_refusals(
     retryable: bool,
     fields: dict[str, Any],
 ) -> None:
-    vendor.script(answer)
-    with caplog.at_level(logging.INFO):
-        async with make() as provider:
-            heard = await hear(provider, request())
-
-    error = heard.error
-    assert error is not None
-    assert (error.kind, error.retryable) == (kind, retryable), error
-    assert error.status == answer.status
-    assert {name: getattr(error, name) for name in fields} == fields
-    assert KEY not in str(error) + repr(provider.config) + caplog.text
+    provider = make()
+    await check_refusal(provider, vendor, caplog, answer, kind, retryable, fields)
 
 
 async def test_who_leaves_closes_the_connection(make: Make, vendor: FakeVendor) -> None:
-    vendor.script(stream(chunk({"text": "Hello"}), end="hang"))
-    async with make(idle_timeout_seconds=60) as provider:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(hear, provider, request())
-            received = await vendor.arrived()
-            tasks.cancel_scope.cancel()
-        with anyio.fail_after(5):
-            await received.left.wait()
+    hanging = stream(chunk({"text": "Hello"}), end="hang")
+    await check_leaving(make(idle_timeout_seconds=60), vendor, hanging)

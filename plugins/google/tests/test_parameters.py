@@ -7,7 +7,7 @@ from enum import Enum, IntEnum
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from pydantic import BaseModel, Field
 from rustyclaw import ToolSchema
 from rustyclaw_google.parameters import cleaned, declaration
@@ -164,6 +164,7 @@ def foreign(schema: Any) -> set[str]:
 
 
 @settings(max_examples=300)
+@example({"required": [[]], "allOf": [{}]})
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
 def test_any_schema(schema: dict[str, Any]) -> None:
     assert foreign(cleaned(schema)) == set()

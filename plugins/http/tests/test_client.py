@@ -242,6 +242,9 @@ async def test_the_environment_has_no_proxy_unless_it_is_asked_for(
         assert (await hear(provider, request())).error is None
     async with acme(environment_proxy=True) as provider:
         assert (await hear(provider, request())).error is not None
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    async with acme(environment_proxy=True) as provider:
+        assert (await hear(provider, request())).error is None
 
 
 async def test_a_proxy(acme: Acme, vendor: FakeVendor) -> None:
@@ -341,4 +344,4 @@ def test_encode_what_json_does_not_know() -> None:
 
 
 def test_nothing_is_opened_before_it_is_needed(plain: VendorClient) -> None:
-    assert plain._client is None
+    assert not plain._transports

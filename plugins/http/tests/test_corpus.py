@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rustyclaw import Finished, ProviderError, TextDelta, ToolCallDelta
-from rustyclaw_http.testing.corpus import answer_of, grade
+from rustyclaw_http.testing.corpus import answer_of, grade, patience
 from rustyclaw_http.testing.hearing import Hearing, hear, request
 from rustyclaw_http.testing.server import FakeVendor
 
@@ -56,7 +56,7 @@ DONE = chunk("data: [DONE]\n\n")
 )
 async def test_rows(case: dict[str, Any], acme: Acme, vendor: FakeVendor) -> None:
     vendor.script(answer_of(case))
-    async with acme(total_timeout_seconds=0.5, idle_timeout_seconds=0.2) as provider:
+    async with acme(idle_timeout_seconds=0.2, **patience(case)) as provider:
         grade(case, await hear(provider, request()))
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rustyclaw_http.testing.backends import on_asyncio as anyio_backend
 from rustyclaw_http.testing.server import Answer, FakeVendor, Received, vendor
 from rustyclaw_ollama.provider import OllamaProvider
 
-__all__ = ["vendor"]
+__all__ = ["anyio_backend", "vendor"]
 
 KEY = "ollama-key-0123456789"
 Make = Callable[..., OllamaProvider]

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from rustyclaw_http.testing.backends import on_asyncio as anyio_backend
 from rustyclaw_http.testing.server import Answer, FakeVendor, vendor
 from rustyclaw_openai.presets import OpenAIProvider
 from rustyclaw_openai.provider import OpenAIStyleProvider
 
-__all__ = ["vendor"]
+__all__ = ["anyio_backend", "vendor"]
 
 KEY = "sk-test-0123456789abcdef"
 Make = Callable[..., OpenAIStyleProvider]

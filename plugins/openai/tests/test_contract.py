@@ -7,11 +7,14 @@ from collections.abc import Callable
 import pytest
 from rustyclaw import Provider
 from rustyclaw.testing import ProviderContract
+from rustyclaw_http.testing.backends import on_both as anyio_backend
 from rustyclaw_http.testing.hearing import request
 from rustyclaw_http.testing.server import Answer, FakeVendor, Received
 from rustyclaw_openai.presets import CompatibleProvider, MistralProvider
 
 from .conftest import Make, chat, responses, text_item
+
+__all__ = ["anyio_backend"]
 
 REFUSAL = Answer.json(
     {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rustyclaw_http.testing.hearing import hear, request
+from rustyclaw_http.testing.refusing import ON_THE_WAY, check_refusal
 from rustyclaw_http.testing.server import Answer, FakeVendor
 
 from .conftest import KEY, Make
@@ -71,34 +71,18 @@ TOO_LONG = (
         ),
         (refusal(500, "The server had an error"), "timeout", True, {}),
         (refusal(503, "The engine is currently overloaded"), "overloaded", True, {}),
-        (Answer(status=502, chunks=[b"<h1>Bad Gateway</h1>"]), "timeout", True, {}),
-        (Answer(status=500, end="reset"), "timeout", True, {}),
-        (
-            Answer(status=308, headers={"location": "https://elsewhere.example"}),
-            "format",
-            False,
-            {},
-        ),
+        *ON_THE_WAY,
     ],
 )  # fmt: skip
 async def test_refusals(
     make: Make,
     vendor: FakeVendor,
     api: Any,
+    caplog: pytest.LogCaptureFixture,
     answer: Answer,
     kind: str,
     retryable: bool,
     fields: dict[str, Any],
 ) -> None:
-    vendor.script(answer)
-    async with make(api=api) as provider:
-        heard = await hear(provider, request())
-
-    error = heard.error
-    assert error is not None
-    assert (error.kind, error.retryable) == (kind, retryable), error
-    assert error.status == answer.status
-    assert {name: getattr(error, name) for name in fields} == fields
-    assert KEY not in str(error)
-    if "x-request-id" in answer.headers:
-        assert "(request id req_7)" in str(error)
+    provider = make(api=api)
+    await check_refusal(provider, vendor, caplog, answer, kind, retryable, fields)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rustyclaw import Gateway, RunEnded, RunResult, tool
+from rustyclaw import Gateway
+from rustyclaw_http.testing.importing import imported_by_a_turn
 from rustyclaw_http.testing.server import Answer, FakeVendor
+from rustyclaw_http.testing.talking import gateway as gateway_of, refused, say
 
 from .conftest import (
     KEY,
@@ -22,32 +22,12 @@ from .conftest import (
 )
 
 
-@tool
-async def weather(city: str) -> str:
-    """Tell the weather.
-
-    :param city: Where.
-    """
-    return f"rain in {city}"
-
-
 def gateway(home: Path, vendor: FakeVendor, **section: Any) -> Gateway:
     name = section.pop("name", "openai")
     model = section.pop("model", "gpt-5.6")
-    return Gateway(
-        {
-            "agents": {"defaults": {"model": f"{name}/{model}", "thinking": "low"}},
-            "providers": {name: {"base_url": vendor.url, "api_key": KEY, **section}},
-        },
-        home=home,
-        channels=False,
-        plugins={"tools.weather": weather()},
+    return gateway_of(
+        home, f"{name}/{model}", base_url=vendor.url, api_key=KEY, **section
     )
-
-
-async def say(gateway: Gateway, text: str) -> RunResult:
-    results = [e.result async for e in gateway.run(text) if isinstance(e, RunEnded)]
-    return results[0]
 
 
 async def test_tools_by_chat(tmp_path: Path, vendor: FakeVendor) -> None:
@@ -106,57 +86,19 @@ async def test_mistral_gets_ids_that_it_takes(
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "requests"),
+    ("given", "requests"),
     [
-        (
-            Answer.json({"error": {"message": f"Bad key {KEY}"}}, status=401),
-            "provider_error",
-            1,
-        ),
-        (
-            Answer.json({"error": {"code": "insufficient_quota"}}, status=429),
-            "provider_error",
-            1,
-        ),
-        (
-            Answer.json({}, status=429, headers={"retry-after": "0.01"}),
-            "provider_error",
-            3,
-        ),
+        (Answer.json({"error": {"message": f"Bad key {KEY}"}}, status=401), 1),
+        (Answer.json({"error": {"code": "insufficient_quota"}}, status=429), 1),
+        (Answer.json({}, status=429, headers={"retry-after": "0.01"}), 3),
     ],
-)  # fmt: skip
+)
 async def test_refusals(
-    tmp_path: Path, vendor: FakeVendor, answer: Answer, kind: str, requests: int
+    tmp_path: Path, vendor: FakeVendor, given: Answer, requests: int
 ) -> None:
-    vendor.default = answer
-    async with gateway(tmp_path, vendor) as running:
-        result = await say(running, "hi")
-    assert result.error is not None
-    assert KEY not in result.error.message
+    vendor.default = given
+    await refused(gateway(tmp_path, vendor), KEY)
     assert len(vendor.requests) == requests
-    for path in tmp_path.rglob("*.jsonl"):
-        assert KEY not in path.read_text()
-
-
-PROGRAM = """
-import sys, tempfile
-from pathlib import Path
-import anyio
-from rustyclaw import Gateway
-from rustyclaw.testing import FakeProvider
-
-async def main():
-    with tempfile.TemporaryDirectory() as home:
-        fake = {"providers.fake": FakeProvider()}
-        model = {"agents": {"defaults": {"model": sys.argv[1]}}}
-        config = {**model, "providers": {"groq": {"discover_models": False}}}
-        async with Gateway(config, home=Path(home), channels=False, plugins=fake) as g:
-            async for event in g.run("hi"):
-                pass
-
-anyio.run(main)
-print(*sorted({"rustyclaw_openai", "rustyclaw_http"} & set(sys.modules)))
-"""
 
 
 @pytest.mark.parametrize(
@@ -164,12 +106,5 @@ print(*sorted({"rustyclaw_openai", "rustyclaw_http"} & set(sys.modules)))
     [("fake/fake", ""), ("groq/none", "rustyclaw_http rustyclaw_openai")],
 )
 def test_who_is_not_used_is_not_imported(model: str, imported: str) -> None:
-
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, model],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout.strip() == imported
+    packages = ("rustyclaw_openai", "rustyclaw_http")
+    assert imported_by_a_turn(model, *packages) == imported

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rustyclaw import ModelInfo
+from rustyclaw_http.catalogue import alike, listed, size_in
 from rustyclaw_http.levels import known, nearest
 
 #: How a model thinks: not at all; with a budget; as it sees fit, if it is told to;
@@ -34,7 +35,6 @@ _ROOM = {"low": 4096, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 65
 _LEAST_BUDGET = 1024
 #: Lets blocks that belong to another conversation be dropped instead of refused.
 _BINDING_BETA = "thinking-binding-controls-2026-08-01"
-_MAX_MODELS = 1000
 
 _MODERN = re.compile(
     r"claude-(?P<family>[a-z]+)-(?P<major>\d+)(-(?P<minor>\d{1,2}))?\b"
@@ -42,33 +42,22 @@ _MODERN = re.compile(
 _ANCIENT = re.compile(r"claude-(?P<major>[123])([-.](?P<minor>\d))?\b", re.ASCII)
 
 
-def _models(
-    *ids: str, window: int = 200_000, output: int = 64_000, reasoning: bool = True
-) -> tuple[ModelInfo, ...]:
-    return tuple(
-        ModelInfo(
-            id=id,
-            context_window=window,
-            max_output_tokens=output,
-            vision=True,
-            reasoning=reasoning,
-        )
-        for id in ids
-    )
-
-
 KNOWN = (
-    *_models(
+    *alike(
         *("claude-opus-5-5", "claude-sonnet-5-5", "claude-fable-5-1"),
         *("claude-opus-5", "claude-sonnet-5"),
         *("claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6"),
         window=1_000_000,
         output=128_000,
     ),
-    *_models("claude-sonnet-4-6", window=1_000_000),
-    *_models("claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-5"),
-    *_models("claude-sonnet-4-0"),
-    *_models("claude-opus-4-1", "claude-opus-4-0", output=32_000),
+    *alike("claude-sonnet-4-6", window=1_000_000, output=64_000),
+    *alike(
+        *("claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-5"),
+        "claude-sonnet-4-0",
+        window=200_000,
+        output=64_000,
+    ),
+    *alike("claude-opus-4-1", "claude-opus-4-0", window=200_000, output=32_000),
 )
 
 
@@ -178,32 +167,23 @@ def thinking(model: str, level: str, info: ModelInfo, max_tokens: int) -> Though
 
 def infos(answer: Any) -> list[ModelInfo]:
     """Return the models of ``GET /v1/models``."""
-    entries = answer.get("data") if isinstance(answer, Mapping) else None
-    if not isinstance(entries, list):
-        return []
-    found = (_info(entry) for entry in entries[:_MAX_MODELS])
-    return [info for info in found if info is not None]
+    return listed(answer.get("data") if isinstance(answer, Mapping) else None, _info)
 
 
-def _info(entry: Any) -> ModelInfo | None:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str):
+def _info(entry: Mapping[str, Any]) -> ModelInfo | None:
+    name = entry.get("id")
+    if not isinstance(name, str):
         return None
-    name = entry["id"]
     like = next((info for info in KNOWN if name.startswith(info.id)), None)
     default = like or ModelInfo(id=name, max_output_tokens=4096, vision=True)
     thinks = _supported(entry, "thinking", nature(name).mode != "never")
     return ModelInfo(
         id=name,
-        context_window=_size(entry, "max_input_tokens", default.context_window),
-        max_output_tokens=_size(entry, "max_tokens", default.max_output_tokens),
+        context_window=size_in(entry, "max_input_tokens", default.context_window),
+        max_output_tokens=size_in(entry, "max_tokens", default.max_output_tokens),
         vision=_supported(entry, "image_input", default.vision),
         reasoning=thinks,
     )
-
-
-def _size(entry: Mapping[str, Any], key: str, default: int) -> int:
-    size = entry.get(key)
-    return size if isinstance(size, int) and size > 0 else default
 
 
 def _supported(entry: Mapping[str, Any], name: str, default: bool) -> bool:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rustyclaw import ModelInfo
+from rustyclaw_http.catalogue import alike, listed, size_in
 from rustyclaw_http.levels import known, nearest
 
-_MAX_MODELS = 2000
 #: Level of thinking -> budget in tokens, for Gemini 2.5.
 BUDGETS = {
     "minimal": 1024,
@@ -33,23 +33,12 @@ _NAME = re.compile(r"gemini-(\d+)(?:\.(\d+))?\b", re.ASCII)
 _SPECIALISTS = re.compile(r"embedding|-tts|-image|-live|native-audio|aqa|computer-use")
 
 
-def _models(*ids: str) -> tuple[ModelInfo, ...]:
-    return tuple(
-        ModelInfo(
-            id=id,
-            context_window=1_048_576,
-            max_output_tokens=65_536,
-            vision=True,
-            reasoning=True,
-        )
-        for id in ids
-    )
-
-
-KNOWN = _models(
+KNOWN = alike(
     *("gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview"),
     *("gemini-3.1-flash-lite", "gemini-3-flash-preview"),
     *("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite"),
+    window=1_048_576,
+    output=65_536,
 )
 
 
@@ -104,15 +93,11 @@ def thinking(model: str, level: str) -> Thought:
 
 def infos(answer: Any) -> list[ModelInfo]:
     """Return the models of ``GET /v1beta/models`` that generate text."""
-    entries = answer.get("models") if isinstance(answer, Mapping) else None
-    if not isinstance(entries, list):
-        return []
-    found = (_info(entry) for entry in entries[:_MAX_MODELS])
-    return [info for info in found if info is not None]
+    return listed(answer.get("models") if isinstance(answer, Mapping) else None, _info)
 
 
-def _info(entry: Any) -> ModelInfo | None:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+def _info(entry: Mapping[str, Any]) -> ModelInfo | None:
+    if not isinstance(entry.get("name"), str):
         return None
     methods = entry.get("supportedGenerationMethods")
     if not isinstance(methods, list) or "generateContent" not in methods:
@@ -124,13 +109,8 @@ def _info(entry: Any) -> ModelInfo | None:
     thinks = entry.get("thinking")
     return ModelInfo(
         id=name,
-        context_window=_size(entry, "inputTokenLimit", default.context_window),
-        max_output_tokens=_size(entry, "outputTokenLimit", default.max_output_tokens),
+        context_window=size_in(entry, "inputTokenLimit", default.context_window),
+        max_output_tokens=size_in(entry, "outputTokenLimit", default.max_output_tokens),
         vision=version(name) > (0, 0) or name.startswith(("gemma-3-", "gemma-4")),
         reasoning=thinks if isinstance(thinks, bool) else version(name) >= (2, 5),
     )
-
-
-def _size(entry: Mapping[str, Any], key: str, default: int) -> int:
-    size = entry.get(key)
-    return size if isinstance(size, int) and size > 0 else default

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rustyclaw import ToolSchema
+from rustyclaw_http.remembered import remembered
 from rustyclaw_http.schemas import fitting
 
 Json = dict[str, Any]
@@ -19,6 +20,7 @@ _COMBINED = ("anyOf", "oneOf")
 _TYPES = ("string", "integer", "number", "boolean", "array", "object")
 
 
+@remembered
 def declaration(tool: ToolSchema) -> Json:
     """Return a tool as a function declaration."""
     declared: Json = {"name": tool.name, "description": tool.description}
@@ -99,6 +101,7 @@ def _joined(schema: Mapping[str, Any]) -> Json:
         inner = _joined(part)
         properties = _mapping(inner, "properties") | _mapping(joined, "properties")
         required = [n for s in (inner, joined) for n in _list(s, "required")]
+        required = [name for name in required if isinstance(name, str)]
         joined = {**inner, **joined}
         if properties:
             joined["properties"] = properties

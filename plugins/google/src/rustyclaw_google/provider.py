@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import anyio
-from rustyclaw import (
-    ModelInfo,
-    ModelRequest,
-    ProviderError,
-    StreamEvent,
-    TranscriptPolicy,
-)
-from rustyclaw_http.provider import HttpProvider
+from rustyclaw import ModelInfo, ModelRequest, TranscriptPolicy
+from rustyclaw_http.decoding import ServerSentEvent
+from rustyclaw_http.vendor import Call, VendorProvider
 
 from rustyclaw_google import catalogue
 from rustyclaw_google.catalogue import thinking
@@ -25,13 +17,8 @@ from rustyclaw_google.contents import ContentWriter
 from rustyclaw_google.parameters import declaration
 from rustyclaw_google.stream import GeminiReader
 
-logger = logging.getLogger(__name__)
 
-_DISCOVERY_SECONDS = 5.0
-_VERSION = re.compile(r"/v\d+\w*(/|$)")
-
-
-class GoogleProvider(HttpProvider):
+class GoogleProvider(VendorProvider):
     """Gemini, by its own API."""
 
     Config = GoogleConfig
@@ -41,15 +28,12 @@ class GoogleProvider(HttpProvider):
     default_model = "gemini-3.8-flash"
     default_base_url = "https://generativelanguage.googleapis.com"
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_AI_API_KEY")
+    version = "v1beta"
     known_models = catalogue.KNOWN
     #: Ids are made to fit when a request is written: Gemini wants its own unchanged.
     transcript_policy = TranscriptPolicy(
         tool_call_ids="keep", synthesize_results=True, merge_roles=True
     )
-
-    def __init__(self, config: Any = None) -> None:
-        super().__init__(config)
-        self._found: tuple[ModelInfo, ...] = ()
 
     def auth_headers(self) -> Mapping[str, str]:
         """Return the key as a header: an address would stand in logs.
@@ -60,12 +44,6 @@ class GoogleProvider(HttpProvider):
         return {} if key is None else {"x-goog-api-key": key}
 
     @property
-    def api_url(self) -> str:
-        """The address up to the version, which may be left out."""
-        url = self.base_url
-        return url if _VERSION.search(urlsplit(url).path) else f"{url}/v1beta"
-
-    @property
     def probe_url(self) -> str:
         """The list of models, which takes a valid key."""
         return f"{self.api_url}/models?pageSize=1000"
@@ -73,38 +51,24 @@ class GoogleProvider(HttpProvider):
     async def models(self) -> Sequence[ModelInfo]:
         """Return the models that are known, told by the vendor, or configured."""
         if self.config.discover_models and self.key():
-            try:
-                url, headers = self.probe_url, self.auth_headers()
-                with anyio.fail_after(_DISCOVERY_SECONDS):
-                    answer = await self.client.get_json(url, headers)
-                self._found = tuple(catalogue.infos(answer))
-            except (ProviderError, TimeoutError) as exc:
-                logger.info("provider %r does not list its models: %s", self.name, exc)
-        return self.merged(self._found)
+            await self.discover(self.probe_url, self.auth_headers(), catalogue.infos)
+        return self.merged(self.found)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
-        """Call a model.
+    async def call(self, request: ModelRequest) -> Call[ServerSentEvent]:
+        """Return a call of a model.
 
-        :raises ProviderError: The vendor refuses, or the answer is not whole.
+        :raises ProviderError: The key is missing.
         """
         headers, body = self.auth_headers(), self._body(request)
         name = request.model if "/" in request.model else f"models/{request.model}"
         url = f"{self.api_url}/{quote(name)}:streamGenerateContent?alt=sse"
-        reader = GeminiReader(self.client.vendor_error, model=request.model)
-        async with self.client.post_stream(url, body, headers) as events:
-            async for event in events:
-                for item in reader.take(event):
-                    yield item
-                if reader.patience is not None:
-                    events.wind_down(reader.patience)
-        last = list(reader.finish())
-        if not last:
-            raise self.error("broke off in the middle of its answer", kind="timeout")
-        for item in last:
-            yield item
+        return Call(
+            opened=self.client.post_stream(url, body, headers),
+            reader=GeminiReader(self.client.vendor_error, model=request.model),
+        )
 
     def _body(self, request: ModelRequest) -> Mapping[str, Any]:
-        infos = {info.id: info for info in self.merged(self._found)}
+        infos = {info.id: info for info in self.merged(self.found)}
         info = infos.get(request.model)
         writer = ContentWriter(request, sees=info is None or info.vision)
         thought = thinking(request.model, request.thinking)

@@ -1,7 +1,8 @@
 """The connections to a vendor, and what is asked through them.
 
 Whatever goes wrong on the way becomes a `ProviderError`: refused, redirected, cut off,
-silent, endless, no stream at all. Only this module and `exchange` know the library.
+silent, endless, no stream at all. Only this module, `exchange` and what is below them
+know the library.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import anyio.to_thread
@@ -29,6 +31,12 @@ from rustyclaw_http.decoding import (
     ServerSentEvent,
     decoded,
 )
+from rustyclaw_http.direct import (
+    IDLE_SECONDS,
+    MAX_CONNECTIONS,
+    MAX_IDLE,
+    DirectTransport,
+)
 from rustyclaw_http.encoding import encode
 from rustyclaw_http.errors import error_from_answer, masked
 from rustyclaw_http.exchange import Body, Item, Stream, Translated
@@ -40,8 +48,12 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _CLOSING_SECONDS = 2.0
+_HEADERS = {"user-agent": "rustyclaw"}
+_IDENTITY = {"accept-encoding": "identity"}  # a compressed stream stutters
 _LIMITS = httpx.Limits(
-    max_connections=64, max_keepalive_connections=8, keepalive_expiry=30.0
+    max_connections=MAX_CONNECTIONS,
+    max_keepalive_connections=MAX_IDLE,
+    keepalive_expiry=IDLE_SECONDS,
 )
 
 
@@ -56,19 +68,26 @@ class VendorClient:
         self, provider: str, config: ProviderConfig, secrets: Iterable[str] = ()
     ) -> None:
         self.provider = provider
+        self._own_headers = {
+            name.lower(): value.get_secret_value()
+            for name, value in config.headers.items()
+        }
         self.secrets = {
             *secrets,
-            *(value.get_secret_value() for value in config.headers.values()),
+            *self._own_headers.values(),
             _password(config.proxy.get_secret_value() if config.proxy else ""),
         }
         self.config = config
-        self._client: httpx.AsyncClient | None = None
+        self._timeouts = httpx.Timeout(
+            config.idle_timeout_seconds, connect=config.connect_timeout_seconds
+        ).as_dict()
+        self._transports: dict[str, httpx.AsyncBaseTransport] = {}
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.aclose()
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
+            await transport.aclose()
 
     @asynccontextmanager
     async def post_stream(
@@ -103,8 +122,7 @@ class VendorClient:
 
         :raises ProviderError: As `post_stream`.
         """
-        http = await self._http()
-        request = http.build_request("GET", url, headers=self._headers(headers))
+        request = httpx.Request("GET", url, headers=self._headers(headers))
         async with self._send(request) as body:
             await self._check_type(body, "application/json")
             with self.translated():
@@ -123,8 +141,7 @@ class VendorClient:
         *types: str,
     ) -> AsyncIterator[Stream[Item]]:
         started = anyio.current_time()
-        http = await self._http()
-        request = http.build_request(
+        request = httpx.Request(
             "POST",
             url,
             content=encode(content),
@@ -146,11 +163,11 @@ class VendorClient:
 
         :raises ProviderError: The answer is not 200.
         """
-        request.headers["accept-encoding"] = "identity"  # a compressed stream stutters
+        request.extensions["timeout"] = self._timeouts
         with self.translated():
             with anyio.fail_after(self.config.total_timeout_seconds):
-                http = await self._http()
-                response = await http.send(request, stream=True)
+                transport = await self._transport(request.url)
+                response = await transport.handle_async_request(request)
         body = Body(response)
         try:
             if response.status_code != 200:
@@ -199,29 +216,31 @@ class VendorClient:
         )
 
     def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        own = self.config.headers.items()
-        return {**headers, **{name: v.get_secret_value() for name, v in own}}
+        """Return all headers by their names in lower case."""
+        return {**_HEADERS, **headers, **self._own_headers, **_IDENTITY}
 
-    async def _http(self) -> httpx.AsyncClient:
-        if self._client is not None:
-            return self._client
-        trust = await anyio.to_thread.run_sync(_trust)
-        if self._client is None:
-            config = self.config
-            proxy = config.proxy.get_secret_value() if config.proxy else None
-            timeout = httpx.Timeout(
-                config.idle_timeout_seconds, connect=config.connect_timeout_seconds
+    async def _transport(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        """Return the connections that lead to an address, made when first needed."""
+        proxy = self._proxy(url)
+        if proxy not in self._transports:
+            trust = await anyio.to_thread.run_sync(_trust)
+            self._transports.setdefault(
+                proxy,
+                httpx.AsyncHTTPTransport(verify=trust, limits=_LIMITS, proxy=proxy)
+                if proxy
+                else DirectTransport(trust),
             )
-            self._client = httpx.AsyncClient(
-                timeout=timeout,
-                limits=_LIMITS,
-                proxy=proxy,
-                verify=trust,
-                trust_env=config.environment_proxy,
-                follow_redirects=False,
-                headers={"user-agent": "rustyclaw"},
-            )
-        return self._client
+        return self._transports[proxy]
+
+    def _proxy(self, url: httpx.URL) -> str:
+        """Return the proxy for an address; empty: there is none."""
+        if self.config.proxy is not None:
+            return self.config.proxy.get_secret_value()
+        if not self.config.environment_proxy or proxy_bypass(url.host):
+            return ""
+        found = getproxies()
+        proxy = found.get(url.scheme) or found.get("all") or ""
+        return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
     # --- Failures -----------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
 
 def encode(body: Any) -> bytes:
     """Return a body as JSON that every vendor takes.
@@ -15,7 +17,7 @@ def encode(body: Any) -> bytes:
     stand in a transcript, and would make a vendor refuse all of it.
     """
     try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False)
+        text = _JSON.encode(body)
     except ValueError:
         text = json.dumps(_finite(body), ensure_ascii=False)
     return text.encode(errors="replace")

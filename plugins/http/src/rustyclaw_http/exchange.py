@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import anyio
 import httpx
@@ -63,7 +63,8 @@ class Body:
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
-        self._raw = response.aiter_raw()
+        self._stream = cast("httpx.AsyncByteStream", response.stream)
+        self._raw = aiter(self._stream)
         self._inflater: Inflater | None = None
 
     async def receive(self) -> Iterator[bytes] | None:
@@ -93,7 +94,7 @@ class Body:
         once more, they find the connection closed and end, instead of being
         finalised later by the event loop (of which trio complains).
         """
-        await self.response.aclose()
+        await self._stream.aclose()
         with suppress(httpx.HTTPError, httpx.StreamError):
             async for _ in self._raw:
                 pass

@@ -21,18 +21,18 @@ def decoded(data: str, fail: Fail) -> Mapping[str, Any]:
         value = json.loads(data)
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):  # all objects of JSON are
         raise fail({"error": "network error: an event of the stream is no JSON object"})
     return value
 
 
 def text_in(fields: Any, key: str) -> str:
     """Return a text, or an empty one if there is none."""
-    value = fields.get(key) if isinstance(fields, Mapping) else None
+    value = fields.get(key) if isinstance(fields, dict) else None
     return value if isinstance(value, str) else ""
 
 
 def tokens_in(fields: Any, key: str) -> int:
     """Return a number of tokens, or zero if there is none."""
-    value = fields.get(key) if isinstance(fields, Mapping) else None
+    value = fields.get(key) if isinstance(fields, dict) else None
     return value if isinstance(value, int) and value > 0 else 0

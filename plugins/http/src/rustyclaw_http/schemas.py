@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+from rustyclaw import ToolSchema
+
+from rustyclaw_http.remembered import remembered
 
 _DEFINITIONS = ("$defs", "definitions")
 _COMBINED = ("anyOf", "oneOf", "allOf")
@@ -12,6 +16,7 @@ _UNWANTED = {"$schema", "$id", "$comment"}
 _MAX_NODES = 10_000
 
 
+@remembered
 def fitting(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a tool as every vendor takes them.
 
@@ -19,7 +24,7 @@ def fitting(schema: Mapping[str, Any]) -> dict[str, Any]:
     Anthropic), and servers with grammars often cannot follow references.
 
     Alternatives at the top are joined: all properties may be given, and what is
-    required by each of them is.
+    required by each of them is. The answer is shared: it must not be changed.
     """
     plain = without_keys(inline_refs(schema), _UNWANTED)
     properties: dict[str, Any] = {}
@@ -39,6 +44,21 @@ def fitting(schema: Mapping[str, Any]) -> dict[str, Any]:
     if required:
         fitted["required"] = sorted(required, key=[*properties, *required].index)
     return fitted
+
+
+def functions(tools: Iterable[ToolSchema]) -> list[dict[str, Any]]:
+    """Return tools as OpenAI's Chat Completions has them, and who imitates it."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": fitting(tool.parameters),
+            },
+        }
+        for tool in tools
+    ]
 
 
 def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,27 +20,11 @@ from rustyclaw import (
     ToolResult,
 )
 from rustyclaw_http.media import BLIND, base64_of, note_of, problem_of, text_of
-from rustyclaw_http.schemas import fitting
 
 Json = dict[str, Any]
 
 NO_OUTPUT = "(no output)"
 FAILED = "[the tool failed]\n"
-
-
-def tools(request: ModelRequest) -> list[Json]:
-    """Return the tools of a request."""
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": fitting(tool.parameters),
-            },
-        }
-        for tool in request.tools
-    ]
 
 
 def conversation(request: ModelRequest, *, sees: bool) -> list[Json]:

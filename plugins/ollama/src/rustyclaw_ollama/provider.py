@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
-from rustyclaw import ModelInfo, ModelRequest, ProviderError, StreamEvent
+from rustyclaw import ModelInfo, ModelRequest, ProviderError
+from rustyclaw_http.exchange import Stream
 from rustyclaw_http.levels import known, nearest
-from rustyclaw_http.provider import HttpProvider
+from rustyclaw_http.schemas import functions
+from rustyclaw_http.vendor import Call, VendorProvider
 
 from rustyclaw_ollama.config import OllamaConfig
-from rustyclaw_ollama.messages import conversation, tools
+from rustyclaw_ollama.messages import conversation
 from rustyclaw_ollama.shelf import (
     MAX_WINDOW,
     OWN_WINDOW,
@@ -35,7 +37,7 @@ _DISCOVERY_SECONDS = 10.0
 _MOST_MODELS, _AT_ONCE = 200, 4
 
 
-class OllamaProvider(HttpProvider):
+class OllamaProvider(VendorProvider):
     """Models of an Ollama server, by its own API."""
 
     Config = OllamaConfig
@@ -91,28 +93,19 @@ class OllamaProvider(HttpProvider):
         found.append(info(DEFAULT, about, self._window(first or DEFAULT, about)))
         return self.merged(found)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
-        """Call a model.
+    async def call(self, request: ModelRequest) -> Call[Any]:
+        """Return a call of a model.
 
-        :raises ProviderError: The server refuses, or the answer is not whole.
+        :raises ProviderError: There is no model.
         """
         model = await self._model(request.model)
         about = await self._about(model)
         body = self._body(request, model, about)
-        reader = ChatReader(self.client.vendor_error)
         url, headers = f"{self.base_url}/api/chat", self.auth_headers()
-        with self._advice(model):
-            async with self.client.post_lines(url, body, headers) as lines:
-                async for line in lines:
-                    for item in reader.take(line):
-                        yield item
-                    if reader.patience is not None:
-                        lines.wind_down(reader.patience)
-        last = list(reader.finish())
-        if not last:
-            raise self.error("broke off in the middle of its answer", kind="timeout")
-        for item in last:
-            yield item
+        return Call(
+            opened=self._advised(model, self.client.post_lines(url, body, headers)),
+            reader=ChatReader(self.client.vendor_error),
+        )
 
     # --- Requests -----------------------------------------------------------------
 
@@ -136,7 +129,7 @@ class OllamaProvider(HttpProvider):
         if self.config.keep_alive is not None:
             body["keep_alive"] = _duration(self.config.keep_alive)
         if request.tools and about.can("tools"):
-            body["tools"] = tools(request)
+            body["tools"] = functions(request.tools)
         elif request.tools:
             logger.warning("model %r of %r cannot call tools", model, self.name)
         return {**body, **self.config.extra_body, **request.extra}
@@ -222,6 +215,14 @@ class OllamaProvider(HttpProvider):
         raise self.error(
             "has no models; `ollama pull NAME` installs one", kind="model_not_found"
         )
+
+    @asynccontextmanager
+    async def _advised(
+        self, model: str, opened: AbstractAsyncContextManager[Stream[Any]]
+    ) -> AsyncIterator[Stream[Any]]:
+        with self._advice(model):
+            async with opened as lines:
+                yield lines
 
     @contextmanager
     def _advice(self, model: str = "NAME") -> Iterator[None]:

@@ -11,50 +11,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from rustyclaw import ModelInfo
-
-_MAX_MODELS = 5000
-
-
-def _models(
-    *ids: str, window: int, output: int, vision: bool = True, reasoning: bool = True
-) -> tuple[ModelInfo, ...]:
-    return tuple(
-        ModelInfo(
-            id=id,
-            context_window=window,
-            max_output_tokens=output,
-            vision=vision,
-            reasoning=reasoning,
-        )
-        for id in ids
-    )
-
+from rustyclaw_http.catalogue import alike, listed
 
 OPENAI = (
-    *_models("gpt-5.6", "gpt-5.6-sol", window=1_050_000, output=128_000),
-    *_models("gpt-5.6-terra", "gpt-5.6-luna", window=1_050_000, output=128_000),
-    *_models("gpt-5.5", window=1_050_000, output=128_000),
-    *_models("gpt-5.4", window=1_050_000, output=128_000),
-    *_models("gpt-5.4-mini", "gpt-5.4-nano", window=400_000, output=128_000),
-    *_models("gpt-5.2", "gpt-5.1", "gpt-5", window=400_000, output=128_000),
-    *_models("gpt-5-mini", "gpt-5-nano", window=400_000, output=128_000),
-    *_models("o3", "o4-mini", window=200_000, output=100_000),
-    *_models(
+    *alike("gpt-5.6", "gpt-5.6-sol", window=1_050_000, output=128_000),
+    *alike("gpt-5.6-terra", "gpt-5.6-luna", window=1_050_000, output=128_000),
+    *alike("gpt-5.5", window=1_050_000, output=128_000),
+    *alike("gpt-5.4", window=1_050_000, output=128_000),
+    *alike("gpt-5.4-mini", "gpt-5.4-nano", window=400_000, output=128_000),
+    *alike("gpt-5.2", "gpt-5.1", "gpt-5", window=400_000, output=128_000),
+    *alike("gpt-5-mini", "gpt-5-nano", window=400_000, output=128_000),
+    *alike("o3", "o4-mini", window=200_000, output=100_000),
+    *alike(
         *("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"),
         window=1_047_576,
         output=32_768,
         reasoning=False,
     ),
-    *_models("gpt-4o", "gpt-4o-mini", window=128_000, output=16_384, reasoning=False),
+    *alike("gpt-4o", "gpt-4o-mini", window=128_000, output=16_384, reasoning=False),
 )
 GROQ = (
-    *_models(
+    *alike(
         *("openai/gpt-oss-120b", "openai/gpt-oss-20b"),
         window=131_072,
         output=65_536,
         vision=False,
     ),
-    *_models(
+    *alike(
         "llama-3.3-70b-versatile",
         window=131_072,
         output=32_768,
@@ -63,23 +46,23 @@ GROQ = (
     ),
 )
 MISTRAL = (
-    *_models("mistral-medium-latest", window=262_144, output=65_536),
-    *_models("mistral-small-latest", window=262_144, output=65_536),
-    *_models("mistral-large-latest", window=262_144, output=65_536, reasoning=False),
-    *_models(
+    *alike("mistral-medium-latest", window=262_144, output=65_536),
+    *alike("mistral-small-latest", window=262_144, output=65_536),
+    *alike("mistral-large-latest", window=262_144, output=65_536, reasoning=False),
+    *alike(
         "codestral-latest", window=256_000, output=32_768, vision=False, reasoning=False
     ),
 )
 DEEPSEEK = (
-    *_models("deepseek-flash", window=1_000_000, output=384_000),
-    *_models("deepseek-v4-pro", window=1_000_000, output=384_000, vision=False),
+    *alike("deepseek-flash", window=1_000_000, output=384_000),
+    *alike("deepseek-v4-pro", window=1_000_000, output=384_000, vision=False),
 )
 XAI = (
-    *_models("grok-4.3", window=1_000_000, output=131_072),
-    *_models("grok-4", window=256_000, output=131_072),
-    *_models("grok-3-mini", window=131_072, output=32_768, vision=False),
+    *alike("grok-4.3", window=1_000_000, output=131_072),
+    *alike("grok-4", window=256_000, output=131_072),
+    *alike("grok-3-mini", window=131_072, output=32_768, vision=False),
 )
-OPENROUTER = _models("openrouter/auto", window=200_000, output=32_768)
+OPENROUTER = alike("openrouter/auto", window=200_000, output=32_768)
 
 #: Models of OpenAI -> the levels that they take, the first match counts.
 _EFFORTS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -108,16 +91,11 @@ def infos(answer: Any) -> list[ModelInfo]:
     Models that generate no text are left out where the list tells.
     """
     entries = answer.get("data") if isinstance(answer, Mapping) else answer
-    if not isinstance(entries, list):
-        return []
-    found = (_info(entry) for entry in entries[:_MAX_MODELS])
-    return [info for info in found if info is not None]
+    return listed(entries, _info)
 
 
-def _info(entry: Any) -> ModelInfo | None:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str):
-        return None
-    if entry.get("type") == "embeddings":
+def _info(entry: Mapping[str, Any]) -> ModelInfo | None:
+    if not isinstance(entry.get("id"), str) or entry.get("type") == "embeddings":
         return None
     top, can = _mapping(entry, "top_provider"), _mapping(entry, "capabilities")
     if can.get("completion_chat") is False:

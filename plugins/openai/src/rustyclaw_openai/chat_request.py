@@ -32,7 +32,6 @@ from rustyclaw_http.media import (
     problem_of,
     text_of,
 )
-from rustyclaw_http.schemas import fitting
 
 #: How reasoning is shown to the model again: not at all, as the text that it was
 #: (DeepSeek), or as the vendor's own opaque list (OpenRouter).
@@ -51,7 +50,7 @@ Json = dict[str, Any]
 
 
 class ChatWriter:
-    """Writes the messages and tools of a request.
+    """Writes the messages of a request.
 
     :param sees: Whether pictures are sent; if not, a note says that there was one.
     :param reads_pdf: Whether PDF files are sent.
@@ -87,20 +86,6 @@ class ChatWriter:
                     said.append({"role": "assistant", "content": "Understood."})
                 said.append(written)
         return said
-
-    def tools(self, request: ModelRequest) -> list[Json]:
-        """Return the tools as functions."""
-        return [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": fitting(tool.parameters),
-                },
-            }
-            for tool in request.tools
-        ]
 
     def _written(self, message: Message) -> Iterator[Json]:
         if message.role == "assistant":

@@ -80,13 +80,13 @@ class ChatReader:
             raise self._fail(chunk)
         extra = chunk.get("x_groq")
         usage = chunk.get("usage") or (
-            extra.get("usage") if isinstance(extra, Mapping) else None
+            extra.get("usage") if isinstance(extra, dict) else None
         )
-        if isinstance(usage, Mapping):
+        if isinstance(usage, dict):
             self._usage = usage_of(usage)
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, Mapping) and not choice.get("index"):
+            if isinstance(choice, dict) and not choice.get("index"):
                 yield from self._choice(choice, chunk)
 
     def finish(self) -> Iterator[StreamEvent]:
@@ -106,7 +106,7 @@ class ChatReader:
         self, choice: Mapping[str, Any], chunk: Mapping[str, Any]
     ) -> Iterator[StreamEvent]:
         delta = choice.get("delta")
-        if isinstance(delta, Mapping):
+        if isinstance(delta, dict):
             yield from self._delta(delta)
         reason = text_in(choice, "finish_reason")
         if reason in _FAULTS:
@@ -132,9 +132,9 @@ class ChatReader:
             yield TextDelta(text=refusal)
         calls = delta.get("tool_calls")
         for call in calls if isinstance(calls, list) else ():
-            if isinstance(call, Mapping):
+            if isinstance(call, dict):
                 yield from self._call(call, call.get("function"))
-        if isinstance(legacy := delta.get("function_call"), Mapping):
+        if isinstance(legacy := delta.get("function_call"), dict):
             yield from self._call({"index": 0}, legacy)
 
     def _call(self, call: Mapping[str, Any], function: Any) -> Iterator[ToolCallDelta]:
@@ -143,10 +143,10 @@ class ChatReader:
         Several servers leave the index out, give all calls the same one, repeat the
         name in each piece, or send the arguments as an object.
         """
-        function = function if isinstance(function, Mapping) else {}
+        function = function if isinstance(function, dict) else {}
         call_id, name = text_in(call, "id"), text_in(function, "name")
         arguments = function.get("arguments")
-        if isinstance(arguments, Mapping):
+        if isinstance(arguments, dict):
             arguments = json.dumps(arguments)
         index = self._index(call.get("index"), call_id, name)
         known = self._calls.get(index)
@@ -183,7 +183,7 @@ class ChatReader:
         if kept is None or not isinstance(details, list):
             return
         for piece in details:
-            if not isinstance(piece, Mapping):
+            if not isinstance(piece, dict):
                 continue
             last = kept[-1] if kept else {}
             places = (last.get("type"), last.get("index"))
@@ -200,12 +200,12 @@ class ChatReader:
 def _parts(content: list[Any]) -> Iterator[StreamEvent]:
     """Yield content that comes in parts, as Mistral's reasoning models send it."""
     for part in content:
-        if not isinstance(part, Mapping):
+        if not isinstance(part, dict):
             continue
         if part.get("type") == "thinking":
             inner = part.get("thinking")
             for piece in inner if isinstance(inner, list) else ():
-                if isinstance(piece, Mapping) and (text := text_in(piece, "text")):
+                if isinstance(piece, dict) and (text := text_in(piece, "text")):
                     yield ThinkingDelta(text=text)
         elif text := text_in(part, "text"):
             yield TextDelta(text=text)

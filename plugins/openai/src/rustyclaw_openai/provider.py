@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
-import anyio
-from rustyclaw import ModelInfo, ModelRequest, ProviderError, StreamEvent
+from rustyclaw import ModelInfo, ModelRequest
+from rustyclaw_http.decoding import ServerSentEvent
 from rustyclaw_http.levels import nearest
-from rustyclaw_http.provider import HttpProvider
+from rustyclaw_http.schemas import functions
+from rustyclaw_http.vendor import Call, VendorProvider
 
 from rustyclaw_openai.catalogue import infos
 from rustyclaw_openai.chat_request import ChatWriter, Replay
@@ -21,17 +19,13 @@ from rustyclaw_openai.config import OpenAIConfig
 from rustyclaw_openai.responses_request import items, tools
 from rustyclaw_openai.responses_stream import ResponsesReader
 
-logger = logging.getLogger(__name__)
-
 #: Stands for the model that the config names first, or that the server has loaded.
 DEFAULT = "default"
-_DISCOVERY_SECONDS = 5.0
-_VERSION = re.compile(r"/v\d+\w*(/|$)")
 #: The Responses API refuses less.
 _LEAST_OUTPUT = 16
 
 
-class OpenAIStyleProvider(HttpProvider):
+class OpenAIStyleProvider(VendorProvider):
     """A vendor that speaks OpenAI's language, more or less.
 
     :cvar prefers_responses: ``api: auto`` means Responses at the vendor's own address.
@@ -55,7 +49,6 @@ class OpenAIStyleProvider(HttpProvider):
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
-        self._found: tuple[ModelInfo, ...] = ()
         self._listed: frozenset[str] = frozenset()
 
     # --- Quirks that a preset may have --------------------------------------------
@@ -91,7 +84,7 @@ class OpenAIStyleProvider(HttpProvider):
         kept |= self._listed
         merged = tuple(
             info
-            for info in self.merged(self._found)
+            for info in self.merged(self.found)
             if info.id in kept or not self._listed
         )
         if self.default_model != DEFAULT:
@@ -102,10 +95,10 @@ class OpenAIStyleProvider(HttpProvider):
         like = named[first]
         return tuple({**named, DEFAULT: replace(like, id=DEFAULT)}.values())
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[StreamEvent]:
-        """Call a model.
+    async def call(self, request: ModelRequest) -> Call[ServerSentEvent]:
+        """Return a call of a model, by one of the two APIs.
 
-        :raises ProviderError: The vendor refuses, or the answer is not whole.
+        :raises ProviderError: The key is missing, or there is no such model.
         """
         headers = self.auth_headers()
         model = await self._model(request.model)
@@ -120,25 +113,10 @@ class OpenAIStyleProvider(HttpProvider):
             url, body = f"{self.api_url}/chat/completions", self._chat_body(request)
             keeps = self.replay == "reasoning_details"
             reader = ChatReader(fail, keeps_details=keeps)
-        async with self.client.post_stream(url, body, headers) as events:
-            async for event in events:
-                for item in reader.take(event):
-                    yield item
-                if reader.patience is not None:
-                    events.wind_down(reader.patience)
-        last = list(reader.finish())
-        if not last:
-            raise self.error("broke off in the middle of its answer", kind="timeout")
-        for item in last:
-            yield item
+        opened = self.client.post_stream(url, body, headers)
+        return Call(opened=opened, reader=reader)
 
     # --- Addresses ----------------------------------------------------------------
-
-    @property
-    def api_url(self) -> str:
-        """The address up to the version, which may be left out: ``https://x/v1``."""
-        url = self.base_url
-        return url if _VERSION.search(urlsplit(url).path) else f"{url}/v1"
 
     @property
     def speaks_responses(self) -> bool:
@@ -165,7 +143,7 @@ class OpenAIStyleProvider(HttpProvider):
         if self.asks_for_usage:
             body["stream_options"] = {"include_usage": True}
         if request.tools:
-            body["tools"] = writer.tools(request)
+            body["tools"] = functions(request.tools)
         return {
             **body,
             **self._chosen(request),
@@ -204,9 +182,9 @@ class OpenAIStyleProvider(HttpProvider):
 
     def _sees(self, model: str) -> bool:
         """Return whether a model may be shown pictures; who is unknown may."""
-        known = {info.id: info for info in self.merged(self._found)}
+        known = {info.id: info for info in self.merged(self.found)}
         configured = {entry.id for entry in self.config.models}
-        catalogued = {info.id for info in (*self.known_models, *self._found)}
+        catalogued = {info.id for info in (*self.known_models, *self.found)}
         return model not in configured | catalogued or known[model].vision
 
     # --- Models -------------------------------------------------------------------
@@ -215,13 +193,8 @@ class OpenAIStyleProvider(HttpProvider):
         """Ask the vendor for its models; without an answer we know what we know."""
         if self.models_path is None or not self.config.discover_models:
             return
-        try:
-            headers = self.auth_headers() if self.key() else {}
-            with anyio.fail_after(_DISCOVERY_SECONDS):
-                answer = await self.client.get_json(self.models_url, headers)
-            self._found = tuple(infos(answer))
-        except (ProviderError, TimeoutError) as exc:
-            logger.info("provider %r does not list its models: %s", self.name, exc)
+        headers = self.auth_headers() if self.key() else {}
+        await self.discover(self.models_url, headers, infos)
 
     def judged(self, answer: Any) -> str:
         """As all do; remembers which models there are for this key."""
@@ -258,4 +231,4 @@ class OpenAIStyleProvider(HttpProvider):
 
     def _first(self) -> str | None:
         ids = [model.id for model in self.config.models]
-        return next(iter([*ids, *(info.id for info in self._found)]), None)
+        return next(iter([*ids, *(info.id for info in self.found)]), None)

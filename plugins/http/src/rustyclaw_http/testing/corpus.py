@@ -60,6 +60,15 @@ def answer_of(row: Mapping[str, Any]) -> Answer:
     )
 
 
+def patience(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the settings of a provider that need not wait long for a row.
+
+    Only the end of patience ends an answer that goes on for ever.
+    """
+    endless = any("repeat_b64" in c and "count" not in c for c in row["chunks"])
+    return {"total_timeout_seconds": 0.5} if endless else {}
+
+
 def _chunks(chunks: list[dict[str, Any]]) -> Iterator[bytes | float]:
     for chunk in chunks:
         if "b64" in chunk:
