@@ -31,15 +31,10 @@ from rustyclaw_http.decoding import (
     ServerSentEvent,
     decoded,
 )
-from rustyclaw_http.direct import (
-    IDLE_SECONDS,
-    MAX_CONNECTIONS,
-    MAX_IDLE,
-    DirectTransport,
-)
 from rustyclaw_http.encoding import encode
 from rustyclaw_http.errors import error_from_answer, masked
 from rustyclaw_http.exchange import Body, Item, Stream, Translated
+from rustyclaw_http.lines import Lines
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +45,6 @@ _MAX_ERROR_BYTES = 64 * 1024
 _CLOSING_SECONDS = 2.0
 _HEADERS = {"user-agent": "rustyclaw"}
 _IDENTITY = {"accept-encoding": "identity"}  # a compressed stream stutters
-_LIMITS = httpx.Limits(
-    max_connections=MAX_CONNECTIONS,
-    max_keepalive_connections=MAX_IDLE,
-    keepalive_expiry=IDLE_SECONDS,
-)
 
 
 class VendorClient:
@@ -224,12 +214,7 @@ class VendorClient:
         proxy = self._proxy(url)
         if proxy not in self._transports:
             trust = await anyio.to_thread.run_sync(_trust)
-            self._transports.setdefault(
-                proxy,
-                httpx.AsyncHTTPTransport(verify=trust, limits=_LIMITS, proxy=proxy)
-                if proxy
-                else DirectTransport(trust),
-            )
+            self._transports.setdefault(proxy, Lines(trust, proxy))
         return self._transports[proxy]
 
     def _proxy(self, url: httpx.URL) -> str:
