@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import pty
-import select
 import re
+import select
 import socket
 import subprocess
 import sys
