@@ -208,3 +208,17 @@ async def test_the_doctor_finds_what_is_wrong(running: Running) -> None:
     with pytest.raises(Failed, match=f"missing scope: {ADMIN}"):
         await reader.ask("doctor.run")
     assert (await reader.ask("plugins.list")) == {"plugins": []}
+
+
+async def test_readers_hear_that_another_model_steps_in(running: Running) -> None:
+    reader, powerless = (
+        await running.client(scopes=[READ]),
+        await running.client(signature=""),
+    )
+    told = {"sessionKey": "agent:main:main", "from": "a/x", "to": "b/y"}
+
+    running.gateway.feed.announce("fallback", told, READ)
+
+    assert await reader.event("fallback") == told
+    await powerless.settled()
+    assert not powerless.events("fallback")

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 5.0
+#: Notices of the core and of `rustyclaw-failover` that are events for clients.
+_TOLD = frozenset({"pairing", "fallback", "auth_rotation"})
 _PRESENCE_SECONDS = 0.1
 
 
@@ -249,9 +251,11 @@ class Server:
     # --- What several parts announce --------------------------------------------------
 
     def _hear(self, seen: GatewayEvent | Notice) -> None:
-        """Tell operators of a sender who asks to be let in."""
-        if isinstance(seen, Notice) and seen.name == "pairing":
-            self.hub.broadcast("pairing", dict(seen.payload), scope=seen.scope)
+        """Tell of a sender who asks to be let in, and of a model that steps in."""
+        if isinstance(seen, Notice) and seen.name in _TOLD:
+            payload = dict(seen.payload)
+            session = str(payload.get("sessionKey", ""))
+            self.hub.broadcast(seen.name, payload, scope=seen.scope, session=session)
 
     def announce_pairing_request(self, request: PairingRequest) -> None:
         """Tell operators that a device asks to be paired."""

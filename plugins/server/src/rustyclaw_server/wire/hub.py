@@ -18,7 +18,7 @@ EVENTS = (
     *("node.pair.resolved", "node.invoke.request", "device.pair.requested"),
     *("device.pair.resolved", "voicewake.changed", "exec.approval.requested"),
     *("exec.approval.resolved", "sessions.changed", "config.changed", "pairing"),
-    *("hook",),
+    *("hook", "fallback", "auth_rotation"),
 )
 
 
