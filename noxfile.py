@@ -112,7 +112,8 @@ def tests(session: nox.Session) -> None:
     Tests of web pages need /usr/bin/chromium, and are skipped without it.
     """
     install_workspace(session, *TESTING, *BROWSING, "pytest-xdist")
-    session.run("pytest", "-n", "auto", "--dist", "loadfile", *session.posargs)
+    spread = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", *spread, *session.posargs)  # those of `tests` take longest
 
 
 @nox.session

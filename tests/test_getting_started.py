@@ -147,12 +147,9 @@ async def type_all(terminal: Terminal, telegram: FakeTelegram) -> None:
                     [sys.executable, "-m", "rustyclaw", "gateway"], env=terminal.env
                 )
                 telegram.say("hello?")
-                await until(lambda: telegram.shown(55), "the bot answers a stranger")
+                await until(lambda: approval(telegram), "the bot answers a stranger")
             elif command == "rustyclaw pairing approve telegram CODE":
-                (told,) = telegram.shown(55)
-                found = re.search(r"rustyclaw pairing approve telegram (\w{8})", told)
-                assert found, told
-                await terminal.run(found[0])
+                await terminal.run(approval(telegram))
                 telegram.say("are you there?")
                 await until(lambda: telegram.shown(55)[-1] == "It is me.", "an answer")
             else:
@@ -168,6 +165,13 @@ async def type_all(terminal: Terminal, telegram: FakeTelegram) -> None:
     running = "[ok] channel 'telegram' of the running gateway is connected; "
     assert f"{running}default state polling, bot @claw_bot, last_poll " in deep
     assert "a gateway runs: start it anew" in terminal.said[-1]
+
+
+def approval(telegram: FakeTelegram) -> str:
+    """Return the command that the bot has told a stranger, when it has."""
+    (told,) = telegram.shown(55) or ("",)
+    found = re.search(r"rustyclaw pairing approve telegram \w{8}", told)
+    return found[0] if found else ""
 
 
 def check_dialog(said: str, tests: list[str]) -> None:
