@@ -111,7 +111,7 @@ def tests(session: nox.Session) -> None:
 
     Tests of web pages need /usr/bin/chromium, and are skipped without it.
     """
-    install_workspace(session, *TESTING, *BROWSING, "pytest-xdist")
+    install_workspace(session, *TESTING, *BROWSING, "pytest-xdist>=3.7")
     spread = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run("pytest", *spread, *session.posargs)  # those of `tests` take longest
 
