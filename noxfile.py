@@ -217,8 +217,11 @@ def build(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=False)
 def bench(session: nox.Session) -> None:
-    """Measure built wheels against a floor; `-- --json` prints JSON."""
-    session.install(*build_wheels(session, *DISTS))
+    """Measure built wheels against a floor; `-- --json` prints JSON.
+
+    The floor of the server is a bare uvicorn with `websockets`.
+    """
+    session.install(*build_wheels(session, *DISTS), "websockets>=15")
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 
