@@ -141,7 +141,7 @@ def parse(text: str) -> Any:
     if opened > _MAX_CONTAINERS or text.count(",") > _MAX_VALUES:
         raise BadFrame("invalid request frame: too many parts")
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        value = _DECODER.decode(text)
     except BadFrame:
         raise
     except RecursionError:
@@ -229,6 +229,10 @@ def _no_constant(name: str) -> Any:
     raise BadFrame(f"invalid request frame: {name} is not JSON")
 
 
+#: Made once: `json.loads` with such wishes makes a decoder for each text.
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+
+
 def problems(error: ValidationError) -> str:
     """Say what is wrong with parameters, in the words that clients know."""
     parts = []
@@ -287,7 +291,7 @@ def clean(text: str) -> str:
 
 def dump(value: Any) -> str:
     """Return a value as compact JSON."""
-    return json.dumps(value, separators=(",", ":"), default=plain)
+    return _ENCODER.encode(value)
 
 
 def ok(request_id: str, payload: Any) -> str:
@@ -330,3 +334,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | set | frozenset):
         return list(value)
     raise TypeError(f"{value!r} is no JSON")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=plain)
