@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket as sockets
 import time
@@ -94,7 +95,8 @@ class Endpoint:
             return
         socket.widen(self._limits.max_payload_bytes)
         socket.forget_upgrade()
-        async with anyio.create_task_group() as group:
+        # Requests have a group of asyncio: one of anyio spends a third of a short one.
+        async with anyio.create_task_group() as group, asyncio.TaskGroup() as requests:
             connection = Connection(
                 conn_id=str(uuid4()),
                 socket=socket,
@@ -109,7 +111,7 @@ class Endpoint:
             try:
                 await self._welcome(connection, grant)
                 del grant  # no idle connection needs it
-                await self._answer_all(connection, socket, group)
+                await self._answer_all(connection, socket, requests)
             except Disconnected:
                 pass
             finally:
@@ -215,7 +217,7 @@ class Endpoint:
     # --- Requests ---------------------------------------------------------------------
 
     async def _answer_all(
-        self, connection: Connection, socket: Socket, group: anyio.abc.TaskGroup
+        self, connection: Connection, socket: Socket, requests: asyncio.TaskGroup
     ) -> None:
         while True:
             try:
@@ -230,7 +232,7 @@ class Endpoint:
                 connection.push(frames.failed("invalid", "INVALID_REQUEST", problem))
                 continue
             await connection.admit()
-            group.start_soon(self._answer, connection, request)
+            requests.create_task(self._answer(connection, request))
 
     async def _answer(self, connection: Connection, request: frames.Request) -> None:
         try:
