@@ -66,7 +66,9 @@ class Reader(Provider):
         fact = re.search(r"fact-q\d+", fine["web_fetch"])
         told = fact[0] if fact else "nothing"
         if "write_file" not in fine:
-            given = f'{{"path": "{asked[-1]}.txt", "content": "{told}"}}'
+            # a later question may have joined the one that was read about
+            name = told.removeprefix("fact-")
+            given = f'{{"path": "{name}.txt", "content": "{told}"}}'
             yield ToolCallDelta(index=0, id=number, name="write_file", arguments=given)
             yield Finished(stop_reason="tool_calls")
             return
