@@ -197,7 +197,10 @@ async def test_a_run_that_fails_is_over(tmp_path: Path) -> None:
         assert [r.text for r in bot.ended] == ["x"]
 
 
-async def test_a_run_that_ends_each_gateway_is_given_up(tmp_path: Path) -> None:
+async def test_a_run_that_ends_each_gateway_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rustyclaw.lanes._MOST_RESTARTS", 3)
     for _ in range(4):
         await cut_off(tmp_path)
 

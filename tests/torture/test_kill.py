@@ -107,16 +107,20 @@ class Host:
     """The process that forks gateways."""
 
     process: asyncio.subprocess.Process
+    child: int = 0
 
     async def start(self) -> int:
         """Start a gateway; return its process id."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"go\n")
-        return int(await self._line())
+        self.child = int(await self._line())
+        return self.child
 
     async def ended(self) -> int:
         """Return the exit code of the gateway, negative for a signal."""
-        return os.waitstatus_to_exitcode(int(await self._line()))
+        code = os.waitstatus_to_exitcode(int(await self._line()))
+        self.child = 0
+        return code
 
     async def _line(self) -> bytes:
         assert self.process.stdout is not None
@@ -133,10 +137,13 @@ async def hosted(platform: Platform, home: Path) -> AsyncIterator[Host]:
             sys.executable, HOST, home, str(port),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
+        host = Host(process)
         try:
-            yield Host(process)
+            yield host
         finally:
             assert process.stdin is not None
+            if host.child:  # the test has failed, and nobody else ends it
+                os.kill(host.child, signal.SIGKILL)
             process.stdin.close()
             await process.wait()
 

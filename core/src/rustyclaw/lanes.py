@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0
 #: A run that was cut off so often is to blame for it.
-_MOST_RESTARTS = 3
+_MOST_RESTARTS = 20
 _GIVEN_UP = "[given up: the gateway stopped again and again while it worked on this]"
 
 

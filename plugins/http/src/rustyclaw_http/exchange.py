@@ -142,9 +142,13 @@ class Stream(Generic[Item]):
             return self._items.popleft()
         try:
             with self._translated:
-                with anyio.fail_after(min(self._left, self._end - started)):
+                # `fail_after` is two generators more, for each event
+                left = min(self._left, self._end - started)
+                with anyio.move_on_after(left) as waiting:
                     while not (self._items or self._ended):
                         await self._receive()
+                if waiting.cancelled_caught:
+                    raise TimeoutError
         except ProviderError:
             if self._end < inf:
                 raise StopAsyncIteration from None
