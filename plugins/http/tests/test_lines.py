@@ -10,6 +10,7 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 from rustyclaw import TextDelta
 from rustyclaw_http import lines
+from rustyclaw_http.provider import HttpProvider
 from rustyclaw_http.testing.hearing import hear, request
 from rustyclaw_http.testing.server import Answer, FakeVendor
 
@@ -114,19 +115,25 @@ async def test_old_connections_are_not_used(
     assert [received.connection for received in vendor.requests] == [1, 2]
 
 
+async def crowd(provider: HttpProvider) -> lines.Lines:
+    """Have five requests go on at once; return the connections when they ended."""
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(hear, provider, request())
+    (transport,) = provider.client._transports.values()
+    assert isinstance(transport, lines.Lines)
+    return transport
+
+
 async def test_old_connections_do_not_stay_open(
     acme: Acme, vendor: FakeVendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lines, "IDLE_SECONDS", 0.01)
     vendor.default = Answer.sse({"text": "a"}, 0.05, "[DONE]")
     async with acme() as provider:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(5):
-                tasks.start_soon(hear, provider, request())
-        (transport,) = provider.client._transports.values()
-        assert isinstance(transport, lines.Lines)
+        kept = await crowd(provider)
         await hear(provider, request())
-        assert len(transport._idle) == 1
+        assert len(kept._idle) == 1
 
 
 async def test_few_connections_wait(
@@ -135,12 +142,8 @@ async def test_few_connections_wait(
     monkeypatch.setattr(lines, "MAX_IDLE", 2)
     vendor.default = Answer.sse({"text": "a"}, 0.05, "[DONE]")
     async with acme() as provider:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(5):
-                tasks.start_soon(hear, provider, request())
-        (transport,) = provider.client._transports.values()
-        assert isinstance(transport, lines.Lines)
-        assert len(transport._idle) == 2
+        kept = await crowd(provider)
+        assert len(kept._idle) == 2
 
 
 async def test_connections_are_bounded_and_come_back(
